@@ -1,0 +1,43 @@
+//! The words and rules of audio-extract: what a job is, which states it goes through, when a delivery is
+//! tried again, and the ports through which the decisions reach the world.
+//!
+//! Never in here: IO, a runtime, SQL, HTTP, JSON, or the time of day. Everything is a plain value or a trait.
+//!
+//! Start with [`job`], then [`spec`] (what a customer asked for), [`delivery`] (how the customer is told) and
+//! [`ports`] (what the rooms above implement).
+
+pub mod delivery;
+pub mod failure;
+pub mod ids;
+pub mod job;
+pub mod key;
+pub mod lease;
+pub mod ports;
+pub mod retry;
+pub mod secret;
+pub mod spec;
+pub mod time;
+pub mod web;
+
+pub use delivery::{
+    Delivery, DeliveryAttempt, DeliveryState, Event, EventKind, Receiver, SendError, SendOutcome,
+};
+pub use failure::{Failure, FailureCode, PublicFailure, Retry};
+pub use ids::{BatchId, DeliveryId, EventId, JobId, KeyId, NodeId};
+pub use job::{
+    Completed, Failed, InputFile, Job, JobState, Percent, Processing, Progress, Queued, ResultFile, Step,
+};
+pub use key::{ApiKey, Scope, Scopes};
+pub use lease::Lease;
+pub use ports::{
+    AddressPolicy, AddressRefused, BoxFuture, Clock, ExtractOrder, Extracted, Extractor, Fetched, Method,
+    Notice, Notifier, ProgressSink, Source, SourceOpener,
+};
+pub use retry::RetryPolicy;
+pub use secret::Secret;
+pub use spec::{
+    AudioFormat, Bitrate, Filename, JobOptions, JobSpec, Loudness, OutputSpec, Priority, Quality,
+    SourceHeader, SourceSpec, SpecError, SpecPart,
+};
+pub use time::Timestamp;
+pub use web::{SourceUrl, WebUrl, WebhookUrl};

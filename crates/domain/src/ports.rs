@@ -1,0 +1,177 @@
+//! The seams: what the decisions need from the world. Each trait is implemented by one room (named in its
+//! documentation) and met by the engine as a trait object only.
+
+use std::future::Future;
+use std::ops::Range;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::delivery::{Event, SendOutcome};
+use crate::failure::Failure;
+use crate::job::{InputFile, Step};
+use crate::secret::Secret;
+use crate::spec::{OutputSpec, SourceSpec};
+use crate::time::Timestamp;
+use crate::web::WebhookUrl;
+
+/// A future behind a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The time of day. The server has the system's; tests turn their own.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// An address that may not be dialled; the text is for the customer and names no internals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressRefused(pub String);
+
+/// What can be said of an address before it is dialled. Implemented by egress.
+pub trait AddressPolicy: Send + Sync {
+    /// Refuses what can be known to be forbidden from the URL alone: literal addresses, reserved names, ports.
+    fn check(&self, url: &Url) -> Result<(), AddressRefused>;
+}
+
+/// What reading a source cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fetched {
+    /// Body bytes received from the host.
+    pub bytes: u64,
+    /// Requests made.
+    pub requests: u64,
+}
+
+/// Random access to a media file, wherever it lies. Implemented by egress (HTTP) and by files on disk.
+///
+/// Every method may be called from any task; reads may overlap.
+pub trait Source: Send + Sync {
+    /// The length in bytes. Known at once where the host says it; where it does not, this waits until the end of
+    /// the body has been seen, so it is asked only when the demuxer cannot do without.
+    fn size(&self) -> BoxFuture<'_, Result<u64, Failure>>;
+
+    /// The length in bytes, if it is known by now.
+    fn known_size(&self) -> Option<u64>;
+
+    /// Reads up to `max_bytes` bytes from `offset`; fewer may come, none only at the end.
+    fn read_at(&self, offset: u64, max_bytes: usize) -> BoxFuture<'_, Result<Vec<u8>, Failure>>;
+
+    /// Says which bytes will be read, in order of reading: a hint that lets the source fetch just those, ahead of
+    /// the reader. It may be ignored, and other bytes may still be asked for.
+    fn plan(&self, ranges: Vec<Range<u64>>);
+
+    /// What it has cost so far.
+    fn fetched(&self) -> Fetched;
+}
+
+/// Opens sources. Implemented by egress.
+pub trait SourceOpener: Send + Sync {
+    /// Opens a source. What it spools to disk goes away with it.
+    fn open<'a>(&'a self, source: &'a SourceSpec) -> BoxFuture<'a, Result<Arc<dyn Source>, Failure>>;
+}
+
+/// Hears how an extraction goes. Called often; must not block.
+pub trait ProgressSink: Send + Sync {
+    /// The header has been read.
+    fn probed(&self, input: InputFile);
+    /// `fraction` (0 to 1) of this step is done; `None` where the whole is not known.
+    fn progressed(&self, step: Step, fraction: Option<f64>);
+}
+
+/// How the audio came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// The source's packets, as they were.
+    Copy,
+    /// Decoded and encoded.
+    Encode,
+}
+
+impl Method {
+    /// As written in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Encode => "encode",
+        }
+    }
+
+    /// Reads what [`Self::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Copy, Self::Encode].into_iter().find(|method| method.as_str() == text)
+    }
+}
+
+/// One extraction to do.
+pub struct ExtractOrder<'a> {
+    /// From here.
+    pub source: Arc<dyn Source>,
+    /// What people call the source, for [`InputFile::name`].
+    pub source_name: &'a str,
+    /// Into this.
+    pub output: &'a OutputSpec,
+    /// Written to this file, which is made new or emptied. The extractor opens it; nobody else reads it meanwhile.
+    pub into: &'a Path,
+    /// Who hears how it goes.
+    pub progress: &'a dyn ProgressSink,
+}
+
+/// What an extraction made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Extracted {
+    /// Bytes written.
+    pub size: u64,
+    /// Samples a channel that a correct player plays.
+    pub samples: u64,
+    /// Hz.
+    pub sample_rate: u32,
+    /// Channels.
+    pub channels: u16,
+    /// The constant bitrate asked of the encoder, in kbit/s, where it was constant.
+    pub constant_kbps: Option<u32>,
+    /// Copied or encoded.
+    pub method: Method,
+}
+
+impl Extracted {
+    /// Seconds of audio.
+    pub fn duration_secs(&self) -> f64 {
+        self.samples as f64 / f64::from(self.sample_rate.max(1))
+    }
+
+    /// What `bitrate` says: the constant one, else size x 8 / duration, in kbit/s, at least 1.
+    pub fn bitrate_kbps(&self) -> u32 {
+        let average = || (self.size as f64 * 8.0 / self.duration_secs().max(0.001) / 1000.0).round() as u32;
+        self.constant_kbps.unwrap_or_else(average).max(1)
+    }
+}
+
+/// Makes audio out of media. Implemented by media, in a confined child process.
+pub trait Extractor: Send + Sync {
+    /// Does one extraction. Dropping the future ends the child. The failure says whether another attempt is
+    /// worthwhile (a crash is, damaged media is not); a failure of the source is passed on as it was.
+    fn extract<'a>(&'a self, order: ExtractOrder<'a>) -> BoxFuture<'a, Result<Extracted, Failure>>;
+}
+
+/// One POST to make.
+pub struct Notice<'a> {
+    /// What to send.
+    pub event: &'a Event,
+    /// Where to.
+    pub url: &'a WebhookUrl,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// The attempt's time, which is signed with it.
+    pub at: Timestamp,
+    /// The secrets to sign with, newest first: one, or two during a rotation.
+    pub secrets: &'a [Secret],
+}
+
+/// Sends webhooks. Implemented by egress.
+pub trait Notifier: Send + Sync {
+    /// Makes one signed POST and says what came of it. It never takes longer than the configured total time.
+    fn send<'a>(&'a self, notice: Notice<'a>) -> BoxFuture<'a, SendOutcome>;
+}

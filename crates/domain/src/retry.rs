@@ -1,0 +1,53 @@
+//! When a delivery is tried again.
+
+use std::time::Duration;
+
+/// A fixed list of waits, each spread by jitter, so that the receivers of a mass failure are not all called back
+/// at the same moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryPolicy {
+    /// The wait after the first, second, … failed attempt. One attempt more than there are waits is made.
+    pub waits: Vec<Duration>,
+    /// The largest fraction of a wait that is added or taken off, 0 to 1.
+    pub jitter: f64,
+}
+
+impl RetryPolicy {
+    /// 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h: ten attempts over about three days, the
+    /// schedule that Standard Webhooks 1.0.0 gives as its example.
+    pub fn standard() -> Self {
+        const HOUR: u64 = 3600;
+        let waits = [5, 5 * 60, 30 * 60, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
+        Self { waits: waits.map(Duration::from_secs).to_vec(), jitter: 0.1 }
+    }
+
+    /// How long to wait after `attempts` failed attempts, or `None` when it was the last.
+    ///
+    /// `random` is uniform in 0 to 1 and places the wait within the jitter.
+    pub fn wait_after(&self, attempts: u32, random: f64) -> Option<Duration> {
+        let index = usize::try_from(attempts.checked_sub(1)?).ok()?;
+        let wait = self.waits.get(index)?;
+        Some(wait.mul_f64(1.0 + self.jitter.clamp(0.0, 1.0) * (2.0 * random.clamp(0.0, 1.0) - 1.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schedule_is_walked_once_and_ends() {
+        let policy = RetryPolicy::standard();
+        let waits: Vec<u64> =
+            (1..).map_while(|n| policy.wait_after(n, 0.5)).map(|wait| wait.as_secs()).collect();
+        assert_eq!(waits, [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]);
+        assert_eq!(policy.wait_after(0, 0.5), None);
+    }
+
+    #[test]
+    fn jitter_stays_within_its_fraction() {
+        let policy = RetryPolicy { waits: vec![Duration::from_secs(100)], jitter: 0.1 };
+        assert_eq!(policy.wait_after(1, 0.0), Some(Duration::from_secs(90)));
+        assert_eq!(policy.wait_after(1, 1.0), Some(Duration::from_secs(110)));
+    }
+}
