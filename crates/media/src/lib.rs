@@ -1,1 +1,11 @@
-//! placeholder
+//! Audio out of media that may be hostile: libav, the sandbox around it, and the protocol between the two.
+//!
+//! Never in here: SQL, HTTP, the network, a secret. libav never runs in the process that uses this crate; it runs in
+//! a child that has no files, no network and no environment, and whose every message is checked.
+//!
+//! Start with `supervisor` (the parent's side, which implements [`domain::Extractor`]), then `zygote` (where children
+//! come from), `child` (what one does), `jail` (what it cannot do) and `av` (the extraction).
+
+mod av;
+
+pub use av::AvLimits;

@@ -1,0 +1,83 @@
+//! The extraction itself: libav, run inside the confined child.
+
+use std::fs::File;
+use std::ops::Range;
+
+use domain::{Extracted, Failure, FailureCode, OutputSpec, Step};
+
+/// What has been learnt of the source once its header is read.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Probe {
+    /// The container's short name: `mp4`, `mkv`, …
+    pub(crate) format: String,
+    /// Its duration in seconds, where the container says it.
+    pub(crate) duration_secs: Option<f64>,
+}
+
+/// The parent answered that the source failed, or went away. Unwind; the parent knows the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HostGone;
+
+/// What the confined child can ask of its parent. Every call blocks until it is answered.
+pub(crate) trait Host {
+    /// Reads from the source at `offset` into `buf`; fewer bytes may come, 0 only at the end.
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<usize, HostGone>;
+    /// The source's length in bytes. May wait for the whole source, where its host does not say it.
+    fn size(&mut self) -> Result<u64, HostGone>;
+    /// Says which bytes will be read, in order of reading: a hint.
+    fn plan(&mut self, ranges: &[Range<u64>]);
+    /// The header has been read.
+    fn probed(&mut self, probe: Probe);
+    /// `fraction` (0 to 1) of this step is done; `None` where the whole is not known.
+    fn progressed(&mut self, step: Step, fraction: Option<f64>);
+}
+
+/// What one extraction may cost. Counted while it happens; what a header claims is not believed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AvLimits {
+    /// Samples decoded, over all channels.
+    pub max_decoded_samples: u64,
+    /// Bytes written to the result.
+    pub max_output_bytes: u64,
+    /// Streams that a container may have.
+    pub max_streams: u32,
+    /// Bytes read before the container must be understood.
+    pub max_probe_bytes: u64,
+    /// Threads that an encoder or decoder may use.
+    pub threads: u32,
+}
+
+impl Default for AvLimits {
+    fn default() -> Self {
+        Self {
+            // 24 hours of stereo at 48 kHz are 8.3e9 samples; twice that leaves room for surround sound.
+            max_decoded_samples: 16_600_000_000,
+            // What RIFF can say (32-bit lengths), and three times the longest plausible compressed result.
+            max_output_bytes: 4 << 30,
+            // Broadcast recordings have dozens; a container with more is built to exhaust.
+            max_streams: 256,
+            // libav's own default is 5 MB; a moov box of a day-long recording is larger and is not counted here.
+            max_probe_bytes: 16 << 20,
+            threads: 1,
+        }
+    }
+}
+
+/// One extraction, as the child was told.
+pub(crate) struct AvOrder {
+    /// What the result should be.
+    pub(crate) output: OutputSpec,
+    /// What it may cost.
+    pub(crate) limits: AvLimits,
+    /// Where the result goes: empty, readable, writable, seekable.
+    pub(crate) into: File,
+}
+
+/// Does one extraction. When `host` is gone, any failure will do: the parent knows the reason and does not look.
+pub(crate) fn run(order: AvOrder, host: &mut dyn Host) -> Result<Extracted, Failure> {
+    let _ = (order, host);
+    Err(Failure::permanent(FailureCode::ExtractionFailed, "Nothing can be extracted yet."))
+}
+
+/// Loads and registers all that libav needs, before the jail closes. Starts no thread.
+pub(crate) fn warm() {}
