@@ -1,1 +1,3 @@
+//! The process.
+mod config;
 fn main() {}

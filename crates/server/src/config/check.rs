@@ -1,0 +1,61 @@
+//! What settings must be, beyond being well written.
+
+use std::time::Duration;
+
+use super::{ConfigError, Role, Settings};
+
+fn refuse(text: &str) -> Result<(), ConfigError> {
+    Err(ConfigError(text.to_owned()))
+}
+
+/// What holds for every command.
+pub(super) fn values(settings: &Settings) -> Result<(), ConfigError> {
+    if let Some(url) = &settings.public_url
+        && (!matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some())
+    {
+        return refuse("public_url: must be an http or https URL without query and fragment");
+    }
+    if settings.lease < Duration::from_secs(3) {
+        return refuse("lease: less than 3s leaves no room for a heartbeat");
+    }
+    let positive = [
+        ("max_connections", settings.max_connections as u64),
+        ("max_attempts", u64::from(settings.max_attempts)),
+        ("webhook_slots", settings.webhook_slots as u64),
+        ("max_queued", settings.max_queued),
+        ("max_body_bytes", settings.max_body_bytes),
+        ("rate_limit_burst", u64::from(settings.rate_limit_burst)),
+        ("poll_interval", u64::from(!settings.poll_interval.is_zero())),
+        ("sweep_interval", u64::from(!settings.sweep_interval.is_zero())),
+        ("header_read_timeout", u64::from(!settings.header_read_timeout.is_zero())),
+        ("request_timeout", u64::from(!settings.request_timeout.is_zero())),
+    ];
+    if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+        return refuse(&format!("{name}: must be more than 0"));
+    }
+    if !(0.0..=1.0).contains(&settings.webhook_retry_jitter) {
+        return refuse("webhook_retry_jitter: must be a fraction from 0 to 1");
+    }
+    Ok(())
+}
+
+/// What holds for `serve` besides.
+pub(crate) fn for_serving(settings: &Settings) -> Result<(), ConfigError> {
+    if settings.api_key.is_some() && settings.webhook_secret.is_none() {
+        return refuse("api_key is set without webhook_secret; set both, so that its webhooks can be signed");
+    }
+    if settings.public_url.is_some() {
+        return Ok(());
+    }
+    if settings.role == Role::Worker {
+        return refuse(
+            "public_url must be set on a worker; it is written into events and this node has no address",
+        );
+    }
+    if settings.listen.ip().is_unspecified() {
+        return refuse(
+            "public_url must be set where listen is a wildcard address; it is written into events",
+        );
+    }
+    Ok(())
+}
