@@ -1,0 +1,38 @@
+# What people type. Each target installs what it needs first (Debian and Ubuntu; elsewhere it says what is missing)
+# and is quick when nothing is.
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint build serve setup setup-demo setup-test
+
+help: ## Say what can be typed
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup-demo ## A video in, its audio and a signed webhook out: the whole service in a minute
+	$(CARGO) build --package server
+	@python3 -B demo/demo.py $(TARGET_DIR)/debug/audio-extract
+
+test: setup-test lint ## Everything that CI runs
+	$(CARGO) test --workspace
+
+lint: ## Formatting and clippy, warnings refused
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+build: setup ## The release binary
+	$(CARGO) build --release --package server
+
+serve: build ## Run the service for real use, with the settings of the environment
+	$(TARGET_DIR)/release/audio-extract serve
+
+setup: ## Install what building needs
+	@scripts/install-deps.sh build
+
+setup-demo: ## Install what the demo needs
+	@scripts/install-deps.sh demo
+
+setup-test: ## Install what the tests need
+	@scripts/install-deps.sh test
+	@scripts/install-receivers.sh

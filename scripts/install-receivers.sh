@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Installs what the sample receivers import, so that the tests can run them: npm packages beside the Node ones, and a
+# virtual environment in target/python for the Python one. Quick when it was done before and the lists are unchanged.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+node=examples/receivers/node
+if ! cmp -s "$node/package-lock.json" "$node/node_modules/.installed"; then
+  echo "Installing the Node receivers' packages"
+  (cd "$node" && npm ci --loglevel=error >/dev/null)
+  cp "$node/package-lock.json" "$node/node_modules/.installed"
+fi
+
+wanted=examples/receivers/python/requirements.txt
+venv=target/python
+if ! cmp -s "$wanted" "$venv/.installed"; then
+  echo "Installing the Python receiver's packages"
+  python3 -m venv --clear "$venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$wanted"
+  cp "$wanted" "$venv/.installed"
+fi
