@@ -17,7 +17,8 @@ demo: setup-demo ## A video in, its audio and a signed webhook out: the whole se
 test: setup-test lint ## Everything that CI runs
 	$(CARGO) test --workspace
 
-lint: ## Formatting and clippy, warnings refused
+lint: ## Formatting, clippy with warnings refused, and documents that tell the truth
+	@python3 scripts/check_docs.py
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 

@@ -190,6 +190,8 @@ def raise_curtain(stack, teller, binary, scratch, log):
         "AUDIO_EXTRACT_LISTEN": "127.0.0.1:0",
         "AUDIO_EXTRACT_DATA_DIR": str(scratch / "data"),
         "AUDIO_EXTRACT_ALLOW_NETWORKS": "127.0.0.0/8",
+        # The folder for temporary files is often a small one, and this job needs little.
+        "AUDIO_EXTRACT_MIN_FREE_BYTES": "50MB",
     }
     url, key = start_service(stack, binary, scratch, service, log)
     teller.good(f"listening on {url}, with SQLite and a folder, and its first API key made")
