@@ -1,0 +1,200 @@
+//! The two databases: how they are reached, and how a transaction begins.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use domain::Secret;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Postgres, Sqlite, Transaction};
+
+use crate::error::StoreError;
+use crate::sql::{On, Row, Statement};
+
+/// Which database.
+#[derive(Debug, Clone)]
+pub enum DatabaseUrl {
+    /// The embedded one, in this file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL server; the URL may hold a password.
+    Postgres(Secret),
+}
+
+/// A text that names no database that there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a database is named `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/NAME`")]
+pub struct MalformedDatabaseUrl;
+
+impl DatabaseUrl {
+    /// Reads `sqlite:FILE` (or `sqlite://FILE`) and `postgres://…`. The error does not repeat the input.
+    pub fn parse(text: &str) -> Result<Self, MalformedDatabaseUrl> {
+        if let Some(file) = text.strip_prefix("sqlite:") {
+            let file = file.strip_prefix("//").unwrap_or(file);
+            return if file.is_empty() { Err(MalformedDatabaseUrl) } else { Ok(Self::Sqlite(file.into())) };
+        }
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return match PgConnectOptions::from_str(text) {
+                Ok(_) => Ok(Self::Postgres(Secret::new(text))),
+                Err(_) => Err(MalformedDatabaseUrl),
+            };
+        }
+        Err(MalformedDatabaseUrl)
+    }
+}
+
+/// How much of the database one process uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseLimits {
+    /// Connections that read, on SQLite (one more writes), or connections in all, on PostgreSQL.
+    pub connections: u32,
+    /// How long an operation waits for a free connection, and a writer of SQLite for a writer in another process.
+    pub wait: Duration,
+}
+
+impl Default for DatabaseLimits {
+    /// 8 connections: the loops need about one each and requests hold one for milliseconds. 10 s: longer than any
+    /// write takes on a busy machine, shorter than a client's patience.
+    fn default() -> Self {
+        Self { connections: 8, wait: Duration::from_secs(10) }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) enum Database {
+    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    Postgres(PgPool),
+}
+
+impl Database {
+    pub(crate) async fn connect(url: &DatabaseUrl, limits: &DatabaseLimits) -> Result<Self, StoreError> {
+        match url {
+            DatabaseUrl::Sqlite(file) => {
+                let options = SqliteConnectOptions::new()
+                    .filename(file)
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .foreign_keys(true)
+                    .busy_timeout(limits.wait);
+                // The writer first: it makes the file. One writer, because SQLite has no more than one at a time
+                // anyway, and waiting in the pool is fair where waiting in SQLite is a matter of luck.
+                let pool = |connections| {
+                    SqlitePoolOptions::new().max_connections(connections).acquire_timeout(limits.wait)
+                };
+                let writer = pool(1).connect_with(options.clone()).await?;
+                let readers = pool(limits.connections.max(1));
+                let readers = readers.connect_with(options.pragma("query_only", "on")).await?;
+                Ok(Self::Sqlite { writer, readers })
+            }
+            DatabaseUrl::Postgres(url) => {
+                let options = PgConnectOptions::from_str(url.expose())
+                    .map_err(|_| StoreError::Defect(MalformedDatabaseUrl.to_string()))?
+                    .application_name("audio-extract");
+                // The floor: a listener holds one for good, and a transaction must find another.
+                let pool = PgPoolOptions::new()
+                    .max_connections(limits.connections.max(3))
+                    .acquire_timeout(limits.wait);
+                Ok(Self::Postgres(pool.connect_with(options).await?))
+            }
+        }
+    }
+
+    /// Begins a transaction that writes. On SQLite it takes the write lock at once: a deferred one that turns
+    /// writer later is refused with SQLITE_BUSY whatever the busy timeout.
+    pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(match self {
+            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Runs a single statement that writes, as a transaction of its own.
+    pub(crate) async fn execute(&self, statement: Statement) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite { writer, .. } => On::Sqlite(&mut *writer.acquire().await?).execute(statement).await,
+            Self::Postgres(pool) => On::Postgres(&mut *pool.acquire().await?).execute(statement).await,
+        }
+    }
+
+    /// Runs a single statement that only reads.
+    pub(crate) async fn fetch(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Sqlite { readers, .. } => On::Sqlite(&mut *readers.acquire().await?).fetch(statement).await,
+            Self::Postgres(pool) => On::Postgres(&mut *pool.acquire().await?).fetch(statement).await,
+        }
+    }
+
+    /// Runs a single statement that only reads and finds at most one row.
+    pub(crate) async fn fetch_optional(&self, statement: Statement) -> Result<Option<Row>, StoreError> {
+        Ok(self.fetch(statement).await?.into_iter().next())
+    }
+
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// A transaction; dropping it without [`Tx::commit`] undoes it.
+pub(crate) enum Tx {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    fn on(&mut self) -> On<'_> {
+        match self {
+            Self::Sqlite(tx) => On::Sqlite(&mut *tx),
+            Self::Postgres(tx) => On::Postgres(&mut *tx),
+        }
+    }
+
+    pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
+        self.on().execute(statement).await
+    }
+
+    pub(crate) async fn fetch(&mut self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        self.on().fetch(statement).await
+    }
+
+    pub(crate) async fn fetch_optional(&mut self, statement: Statement) -> Result<Option<Row>, StoreError> {
+        Ok(self.fetch(statement).await?.into_iter().next())
+    }
+
+    pub(crate) async fn script(&mut self, script: Statement) -> Result<(), StoreError> {
+        self.on().script(script).await
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        Ok(match self {
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_told_apart_and_passwords_not_printed() {
+        for (text, file) in [("sqlite:a.db", "a.db"), ("sqlite:///x/a.db", "/x/a.db"), ("sqlite:/x", "/x")] {
+            let url = DatabaseUrl::parse(text).expect(text);
+            assert!(matches!(url, DatabaseUrl::Sqlite(path) if path == PathBuf::from(file)), "{text}");
+        }
+        let url = DatabaseUrl::parse("postgres://u:pa55@h/d").expect("postgres");
+        assert!(!format!("{url:?}").contains("pa55"));
+        for text in ["", "sqlite:", "sqlite://", "mysql://h/d", "a.db", "postgres://h:notaport/d"] {
+            assert!(DatabaseUrl::parse(text).is_err(), "{text} was taken");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! How a job ends: one transaction with the final state, the event's exact bytes under the key's next number, and
+//! the errand of delivering it. Either all of it is there or none.
+
+use domain::{
+    Completed, DeliveryId, EventId, EventKind, Failed, Job, Lease, Receiver, Timestamp, WebhookUrl,
+};
+
+use crate::database::Tx;
+use crate::error::StoreError;
+use crate::queue::take_lease;
+use crate::row::{failure_to_text, result_to_text};
+use crate::sql::sql;
+use crate::{Store, millis};
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// With a result.
+    Completed(Completed),
+    /// Without.
+    Failed(Failed),
+}
+
+/// An event that has no number yet: it gets one when it becomes true.
+#[derive(Clone, PartialEq)]
+pub struct EventDraft {
+    /// What receivers see as `webhook-id`.
+    pub id: EventId,
+    /// What happened.
+    pub kind: EventKind,
+    /// What every receiver gets, byte for byte.
+    pub body: Vec<u8>,
+}
+
+/// Whether a job ended here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// It did, and its event has this number among the key's.
+    Finished {
+        /// From 1, without gaps.
+        sequence: u64,
+    },
+    /// The lease is no longer the newest: somebody else ends the job, and nothing was changed.
+    Fenced,
+}
+
+impl Store {
+    /// Ends a job. With `deliver`, the event is brought to the job's webhook under this name.
+    pub async fn finish_job(
+        &self,
+        lease: &Lease<Job>,
+        ending: &Ending,
+        event: EventDraft,
+        deliver: Option<DeliveryId>,
+        now: Timestamp,
+    ) -> Result<Finish, StoreError> {
+        let job = &lease.item;
+        let mut tx = self.database.begin().await?;
+        let Some(percent) = take_lease(&mut tx, lease).await? else { return Ok(Finish::Fenced) };
+        if !end(&mut tx, lease, ending, percent).await? {
+            return Ok(Finish::Fenced);
+        }
+        // Last of the locks, because every job of the key that ends now waits for it.
+        let sequence = next_sequence(&mut tx, job).await?;
+        let insert = sql("INSERT INTO events (id, key_id, sequence, job_id, kind, body, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)")
+        .bind(event.id.as_str())
+        .bind(job.key.as_str())
+        .bind(sequence)
+        .bind(job.id.as_str())
+        .bind(event.kind.as_str())
+        .bind(event.body)
+        .bind(millis(now));
+        tx.execute(insert).await?;
+        if let Some(delivery) = &deliver {
+            let url = job.spec.options.webhook.as_ref().ok_or_else(|| {
+                StoreError::Defect(format!("{} has no webhook to deliver its event to", job.id))
+            })?;
+            insert_delivery(&mut tx, delivery, job, &event.id, url, now).await?;
+        }
+        tx.commit().await?;
+        if deliver.is_some() {
+            self.wake.hint_deliveries();
+        }
+        let sequence = u64::try_from(sequence)
+            .map_err(|_| StoreError::Defect(format!("{} has a negative event number", job.key)))?;
+        Ok(Finish::Finished { sequence })
+    }
+}
+
+/// Writes the final state; whether the row was still processing under this fence.
+async fn end(tx: &mut Tx, lease: &Lease<Job>, ending: &Ending, percent: i64) -> Result<bool, StoreError> {
+    let (state, outcome, finished_at, expires_at, percent) = match ending {
+        Ending::Completed(completed) => {
+            let outcome = result_to_text(&completed.result)?;
+            ("completed", outcome, completed.at, completed.expires_at, 100)
+        }
+        // What a failed job left behind is of no use to anybody: its files may go at once.
+        Ending::Failed(failed) => {
+            let outcome = failure_to_text(&failed.failure)?;
+            ("failed", outcome, failed.at, failed.at, percent.max(i64::from(failed.percent.get())))
+        }
+    };
+    let update =
+        sql("UPDATE jobs SET state = $1, outcome = $2, finished_at = $3, expires_at = $4, percent = $5 \
+         WHERE id = $6 AND fence = $7 AND state = 'processing'")
+        .bind(state)
+        .bind(outcome)
+        .bind(millis(finished_at))
+        .bind(millis(expires_at))
+        .bind(percent)
+        .bind(lease.item.id.as_str())
+        .bind(lease.attempt);
+    Ok(tx.execute(update).await? == 1)
+}
+
+async fn next_sequence(tx: &mut Tx, job: &Job) -> Result<i64, StoreError> {
+    let update = sql("UPDATE event_counters SET last_sequence = last_sequence + 1 WHERE key_id = $1 \
+         RETURNING last_sequence");
+    let row = tx.fetch_optional(update.bind(job.key.as_str())).await?;
+    let row = row.ok_or_else(|| StoreError::corrupt("keys", job.key.as_str(), "it has no event counter"))?;
+    Ok(row.get("last_sequence")?)
+}
+
+async fn insert_delivery(
+    tx: &mut Tx,
+    id: &DeliveryId,
+    job: &Job,
+    event: &EventId,
+    url: &WebhookUrl,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let insert = sql("INSERT INTO deliveries \
+         (id, key_id, event_id, job_id, receiver, url, state, next_at, attempts, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, 0, $7)")
+    .bind(id.as_str())
+    .bind(job.key.as_str())
+    .bind(event.as_str())
+    .bind(job.id.as_str())
+    .bind(Receiver::of(url.url()).as_str())
+    .bind(url.as_written())
+    .bind(millis(now));
+    tx.execute(insert).await.map(drop)
+}

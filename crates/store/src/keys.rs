@@ -1,0 +1,137 @@
+//! API keys and the secrets that their webhooks are signed with.
+
+use domain::{ApiKey, KeyId, Scopes, Secret, Timestamp};
+use sha2::{Digest, Sha256};
+
+use crate::database::Tx;
+use crate::error::StoreError;
+use crate::sql::{Row, Unreadable, sql};
+use crate::{Store, millis};
+
+/// A key with its secrets, which are shown to nobody again.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// What everybody may know of it.
+    pub key: ApiKey,
+    /// What a request carries; 256 random bits.
+    pub api_key: Secret,
+    /// What events are signed with: `whsec_…`.
+    pub webhook_secret: Secret,
+}
+
+fn hash(api_key: &Secret) -> Vec<u8> {
+    Sha256::digest(api_key.expose().as_bytes()).to_vec()
+}
+
+/// Where a signing secret belongs, for the vault.
+fn place(key: &str, number: i64) -> String {
+    format!("signing_secrets {key} {number}")
+}
+
+impl Store {
+    /// Writes a new key.
+    pub async fn create_key(&self, new: &NewKey) -> Result<(), StoreError> {
+        let mut tx = self.database.begin().await?;
+        let insert = sql("INSERT INTO keys (id, name, scopes, api_key_hash, created_at, revoked_at) \
+             VALUES ($1, $2, $3, $4, $5, $6)");
+        write_key(&mut tx, new, insert).await?;
+        self.add_signing_secret(&mut tx, new, 1).await?;
+        tx.commit().await
+    }
+
+    /// Writes a key that the configuration gives, at each start: new, or over what it was before. If its signing
+    /// secret is another than before it replaces all that there were, and a key that was revoked is one again.
+    pub async fn put_key(&self, new: &NewKey) -> Result<(), StoreError> {
+        let id = new.key.id.as_str();
+        let mut tx = self.database.begin().await?;
+        let upsert = sql("INSERT INTO keys (id, name, scopes, api_key_hash, created_at, revoked_at) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO UPDATE SET name = excluded.name, \
+             scopes = excluded.scopes, api_key_hash = excluded.api_key_hash, revoked_at = excluded.revoked_at");
+        write_key(&mut tx, new, upsert).await?;
+        let newest = sql("SELECT number, sealed FROM signing_secrets WHERE key_id = $1 \
+             ORDER BY number DESC LIMIT 1");
+        let newest = tx.fetch_optional(newest.bind(id)).await?;
+        let number = match &newest {
+            Some(row) => row.get::<i64>("number")?,
+            None => 0,
+        };
+        let before = newest.map(|row| self.open_signing_secret(id, &row)).transpose()?;
+        if before.as_ref() != Some(&new.webhook_secret) {
+            tx.execute(sql("DELETE FROM signing_secrets WHERE key_id = $1").bind(id)).await?;
+            self.add_signing_secret(&mut tx, new, number + 1).await?;
+        }
+        tx.commit().await
+    }
+
+    async fn add_signing_secret(&self, tx: &mut Tx, new: &NewKey, number: i64) -> Result<(), StoreError> {
+        let id = new.key.id.as_str();
+        let sealed = self.vault.seal(&place(id, number), new.webhook_secret.expose().as_bytes())?;
+        let insert = sql("INSERT INTO signing_secrets (key_id, number, sealed) VALUES ($1, $2, $3)");
+        tx.execute(insert.bind(id).bind(number).bind(sealed)).await.map(drop)
+    }
+
+    fn open_signing_secret(&self, key: &str, row: &Row) -> Result<Secret, StoreError> {
+        let (number, sealed): (i64, Vec<u8>) = (row.get("number")?, row.get("sealed")?);
+        self.vault.open_text(&place(key, number), &sealed).ok_or_else(|| {
+            StoreError::corrupt("signing_secrets", &format!("{key} {number}"), "it does not open here")
+        })
+    }
+
+    /// Every key, revoked ones too, the oldest first.
+    pub async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        let select = sql("SELECT id, name, scopes, created_at, revoked_at FROM keys ORDER BY created_at, id");
+        self.database.fetch(select).await?.iter().map(key_from_row).collect()
+    }
+
+    /// Makes a key good for nothing from now on. `false` if there is no such key or it was revoked before.
+    pub async fn revoke_key(&self, id: &KeyId, now: Timestamp) -> Result<bool, StoreError> {
+        let update = sql("UPDATE keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL");
+        Ok(self.database.execute(update.bind(millis(now)).bind(id.as_str())).await? == 1)
+    }
+
+    /// The key that this is the secret of, unless it was revoked.
+    pub async fn authenticate(&self, api_key: &Secret) -> Result<Option<ApiKey>, StoreError> {
+        let select = sql("SELECT id, name, scopes, created_at, revoked_at FROM keys \
+             WHERE api_key_hash = $1 AND revoked_at IS NULL");
+        let row = self.database.fetch_optional(select.bind(hash(api_key))).await?;
+        row.as_ref().map(key_from_row).transpose()
+    }
+
+    /// What a key's events are signed with, the newest first. Those of a revoked key too: what it was promised
+    /// is still delivered.
+    pub async fn signing_secrets(&self, key: &KeyId) -> Result<Vec<Secret>, StoreError> {
+        let select = sql("SELECT number, sealed FROM signing_secrets WHERE key_id = $1 ORDER BY number DESC");
+        let rows = self.database.fetch(select.bind(key.as_str())).await?;
+        rows.iter().map(|row| self.open_signing_secret(key.as_str(), row)).collect()
+    }
+}
+
+/// Runs a statement that writes a key's row, and gives it the counter of its events.
+async fn write_key(tx: &mut Tx, new: &NewKey, statement: crate::sql::Statement) -> Result<(), StoreError> {
+    let key = &new.key;
+    let statement = statement
+        .bind(key.id.as_str())
+        .bind(key.name.as_str())
+        .bind(key.scopes.to_text())
+        .bind(hash(&new.api_key))
+        .bind(millis(key.created_at))
+        .bind(key.revoked_at.map(millis));
+    tx.execute(statement).await?;
+    let counter = sql("INSERT INTO event_counters (key_id, last_sequence) VALUES ($1, 0) \
+         ON CONFLICT (key_id) DO NOTHING");
+    tx.execute(counter.bind(key.id.as_str())).await.map(drop)
+}
+
+fn key_from_row(row: &Row) -> Result<ApiKey, StoreError> {
+    let id: String = row.get("id")?;
+    let read = || {
+        Ok(ApiKey {
+            id: row.parse("id", KeyId::parse)?,
+            name: row.get("name")?,
+            scopes: row.parse("scopes", Scopes::parse)?,
+            created_at: Timestamp::from_millis(row.get("created_at")?),
+            revoked_at: row.get::<Option<i64>>("revoked_at")?.map(Timestamp::from_millis),
+        })
+    };
+    read().map_err(|Unreadable(reason)| StoreError::corrupt("keys", &id, reason))
+}

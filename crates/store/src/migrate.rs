@@ -1,0 +1,50 @@
+//! Brings the tables to this version's shape, in one transaction that only one node runs at a time.
+
+use crate::database::{Database, Tx};
+use crate::error::StoreError;
+use crate::sql::sql;
+use crate::vault::Vault;
+
+/// What was ever released, in order; a file that was released is never changed, only followed by another.
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_start.sql")];
+
+/// The lock's number among PostgreSQL's advisory locks: `audioext` in ASCII.
+const LOCK: i64 = i64::from_be_bytes(*b"audioext");
+
+/// Where in the `service` table the sealed word is by which a master key is recognised.
+const MASTER_KEY_PROOF: &str = "service master_key_proof";
+
+pub(crate) async fn migrate(database: &Database, vault: &Vault) -> Result<(), StoreError> {
+    let mut tx = database.begin().await?;
+    if let Tx::Postgres(_) = tx {
+        tx.fetch(sql("SELECT pg_advisory_xact_lock($1)").bind(LOCK)).await?;
+    }
+    tx.script(sql(
+        "CREATE TABLE IF NOT EXISTS service (version BIGINT NOT NULL, master_key_proof {bytes} NOT NULL)",
+    ))
+    .await?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found = match tx.fetch_optional(sql("SELECT version, master_key_proof FROM service")).await? {
+        Some(row) => {
+            let proof: Vec<u8> = row.get("master_key_proof")?;
+            vault.open(MASTER_KEY_PROOF, &proof).ok_or(StoreError::WrongMasterKey)?;
+            row.number("version")?
+        }
+        None => {
+            let proof = vault.seal(MASTER_KEY_PROOF, b"")?;
+            let insert = sql("INSERT INTO service (version, master_key_proof) VALUES (0, $1)").bind(proof);
+            tx.execute(insert).await?;
+            0
+        }
+    };
+    if found > known {
+        return Err(StoreError::SchemaTooNew { found, known });
+    }
+    for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        tx.script(sql(*migration)).await?;
+    }
+    if found < known {
+        tx.execute(sql("UPDATE service SET version = $1").bind(known)).await?;
+    }
+    tx.commit().await
+}

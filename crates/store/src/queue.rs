@@ -1,0 +1,297 @@
+//! Who works on which job: claim, heartbeat, progress, hand back.
+//!
+//! Every transaction that touches both takes a job's lease before its row, so that two of them never wait for
+//! each other. What is skipped because another node has it locked is that node's.
+
+use std::time::Duration;
+
+use domain::{InputFile, Job, JobId, KeyId, Lease, NodeId, Progress, Queued, Step, Timestamp};
+
+use crate::database::Tx;
+use crate::error::StoreError;
+use crate::row::{input_to_text, job_from_row, select_job};
+use crate::sql::sql;
+use crate::{Store, duration_millis, millis};
+
+/// How many keys a claim tries before it gives up for now: all jobs of the ones before were locked by other nodes.
+const KEYS_TRIED: i64 = 16;
+
+/// How many leases that ran out are dealt with in one transaction.
+const RELEASED_AT_ONCE: i64 = 100;
+
+/// What came of one try to claim a job.
+enum Claim {
+    Leased(Box<Lease<Job>>),
+    Unreadable,
+    NoneLeft,
+}
+
+impl Store {
+    /// Claims up to `slots` queued jobs that may start by `now`: of the key with the fewest running jobs (of the
+    /// one served longest ago, if they have as many), the highest priority, then the oldest. Each is `Processing`
+    /// since `now`, at the percentage that a customer has seen, and leased for `lease` by the database's clock.
+    pub async fn claim_jobs(
+        &self,
+        node: &NodeId,
+        slots: usize,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Lease<Job>>, StoreError> {
+        let mut claimed = Vec::new();
+        while claimed.len() < slots {
+            match self.claim_job(node, lease, now).await {
+                Ok(Claim::Leased(job)) => claimed.push(*job),
+                Ok(Claim::Unreadable) => {}
+                Ok(Claim::NoneLeft) => break,
+                // What is claimed already is worth having: a lease that nobody hears of costs an attempt.
+                Err(error) if !claimed.is_empty() => {
+                    tracing::warn!(%error, "claimed fewer jobs than there are slots");
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// A transaction a slot: the next choice must count this one's job, and no node may hold two keys' turns.
+    async fn claim_job(&self, node: &NodeId, lease: Duration, now: Timestamp) -> Result<Claim, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let Some((key, job)) = next_job(&mut tx, now).await? else { return Ok(Claim::NoneLeft) };
+        let fence = start(&mut tx, &key, &job, node, lease, now).await?;
+        let item = self.leased_job(&mut tx, &job).await?;
+        tx.commit().await?;
+        Ok(match item {
+            Some(item) => Claim::Leased(Box::new(Lease { item, attempt: fence, holder: node.clone() })),
+            None => Claim::Unreadable,
+        })
+    }
+
+    /// Reads a job that was just claimed. One that cannot be read stays claimed by nobody until its lease runs
+    /// out, so that it blocks neither its key's queue nor this loop, and is reported each time.
+    async fn leased_job(&self, tx: &mut Tx, id: &str) -> Result<Option<Job>, StoreError> {
+        let row = tx.fetch_optional(sql(select_job!("WHERE j.id = $1")).bind(id)).await?;
+        let row = row.ok_or_else(|| StoreError::Defect(format!("{id} vanished while it was claimed")))?;
+        match job_from_row(&row, &self.vault) {
+            Ok(job) => Ok(Some(job)),
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(%error, "a job cannot be worked on");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes leases last `lease` from now; gives back the jobs whose lease is no longer this node's.
+    pub async fn extend_jobs(
+        &self,
+        node: &NodeId,
+        jobs: &[(JobId, u32)],
+        lease: Duration,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let mut lost = Vec::new();
+        let mut tx = self.database.begin().await?;
+        for (job, fence) in jobs {
+            let update = sql("UPDATE job_leases SET until = {clock} + $1 \
+                 WHERE job_id = $2 AND fence = $3 AND holder = $4");
+            let update = update.bind(duration_millis(lease)).bind(job.as_str()).bind(*fence);
+            if tx.execute(update.bind(node.as_str())).await? == 0 {
+                lost.push(job.clone());
+            }
+        }
+        tx.commit().await?;
+        Ok(lost)
+    }
+
+    /// Saves how far a job is, and what is known of its source if that is new; the percentage never falls.
+    /// `false`: the lease is no longer the newest, and nothing was saved.
+    pub async fn save_progress(
+        &self,
+        lease: &Lease<Job>,
+        input: Option<&InputFile>,
+        progress: Progress,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let update = sql("UPDATE job_leases SET step = $1, remaining = $2, \
+             percent = CASE WHEN percent > $3 THEN percent ELSE $3 END \
+             WHERE job_id = $4 AND fence = $5")
+        .bind(progress.step.as_str())
+        .bind(progress.remaining.map(duration_millis))
+        .bind(u32::from(progress.percent.get()))
+        .bind(lease.item.id.as_str())
+        .bind(lease.attempt);
+        if tx.execute(update).await? == 0 {
+            return Ok(false);
+        }
+        if let Some(input) = input {
+            let update = sql("UPDATE jobs SET input = $1 WHERE id = $2");
+            tx.execute(update.bind(input_to_text(input)?).bind(lease.item.id.as_str())).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Puts a job back into the queue, not to be claimed before `not_before`. `refund` gives the attempt back: the
+    /// node stops, the job did nothing wrong. `false`: the lease is no longer the newest, and nothing was changed.
+    pub async fn release_job(
+        &self,
+        lease: &Lease<Job>,
+        queued: Queued,
+        not_before: Timestamp,
+        refund: bool,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let Some(percent) = take_lease(&mut tx, lease).await? else { return Ok(false) };
+        let percent = percent.max(i64::from(queued.percent.get()));
+        let refund = i64::from(refund);
+        put_back(&mut tx, lease.item.id.as_str(), percent, not_before, refund).await?;
+        tx.commit().await?;
+        self.wake.hint_jobs();
+        Ok(true)
+    }
+
+    /// Puts the jobs whose lease ran out back into the queue, those that have attempts left; how many there were.
+    pub async fn release_expired_jobs(&self, max_attempts: u32, now: Timestamp) -> Result<u64, StoreError> {
+        let mut released = 0;
+        loop {
+            let mut tx = self.database.begin().await?;
+            let select = sql("SELECT l.job_id, l.percent FROM job_leases l \
+                 JOIN jobs j ON j.id = l.job_id \
+                 WHERE l.until <= {clock} AND j.attempts < $1 LIMIT $2 {skip_locked}");
+            let expired = tx.fetch(select.bind(max_attempts).bind(RELEASED_AT_ONCE)).await?;
+            for row in &expired {
+                let job: String = row.get("job_id")?;
+                tx.execute(sql("DELETE FROM job_leases WHERE job_id = $1").bind(job.as_str())).await?;
+                put_back(&mut tx, &job, row.get("percent")?, now, 0).await?;
+            }
+            tx.commit().await?;
+            released += expired.len() as u64;
+            if expired.is_empty() {
+                break;
+            }
+        }
+        if released > 0 {
+            self.wake.hint_jobs();
+        }
+        Ok(released)
+    }
+
+    /// Claims jobs whose lease ran out on their last attempt, for the caller to fail them with an event. This
+    /// raises the fence, so that whoever lost the lease cannot finish them any more, and counts no attempt.
+    pub async fn claim_spent_jobs(
+        &self,
+        node: &NodeId,
+        max_attempts: u32,
+        lease: Duration,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Lease<Job>>, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let select = sql("SELECT l.job_id FROM job_leases l JOIN jobs j ON j.id = l.job_id \
+             WHERE l.until <= {clock} AND j.attempts >= $1 LIMIT $2 {skip_locked}");
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut claimed = Vec::new();
+        for row in tx.fetch(select.bind(max_attempts).bind(limit)).await? {
+            let job: String = row.get("job_id")?;
+            let fence = raise_fence(&mut tx, &job, 0).await?;
+            let update = sql("UPDATE job_leases SET fence = $1, holder = $2, until = {clock} + $3, \
+                 started_at = $4 WHERE job_id = $5")
+            .bind(fence)
+            .bind(node.as_str())
+            .bind(duration_millis(lease))
+            .bind(millis(now))
+            .bind(job.as_str());
+            tx.execute(update).await?;
+            if let Some(item) = self.leased_job(&mut tx, &job).await? {
+                claimed.push(Lease { item, attempt: fence, holder: node.clone() });
+            }
+        }
+        tx.commit().await?;
+        Ok(claimed)
+    }
+
+    /// Ends every lease at once, of jobs and of deliveries: what an embedded database does at its start, when no
+    /// other process can hold one. What then happens to each is what happens when a lease runs out.
+    pub async fn release_everything(&self) -> Result<(), StoreError> {
+        let mut tx = self.database.begin().await?;
+        tx.execute(sql("UPDATE job_leases SET until = 0")).await?;
+        tx.execute(sql("UPDATE deliveries SET until = 0 WHERE until IS NOT NULL")).await?;
+        tx.commit().await?;
+        self.wake.hint_jobs();
+        self.wake.hint_deliveries();
+        Ok(())
+    }
+}
+
+/// The key whose turn it is and its next job, which is locked.
+async fn next_job(tx: &mut Tx, now: Timestamp) -> Result<Option<(KeyId, String)>, StoreError> {
+    // One probe of the index `jobs_queued` a key, however many jobs wait.
+    let keys = sql("SELECT k.id FROM keys k LEFT JOIN queue_turns t ON t.key_id = k.id \
+         WHERE EXISTS (SELECT 1 FROM jobs j \
+             WHERE j.key_id = k.id AND j.state = 'queued' AND j.not_before <= $1) \
+         ORDER BY (SELECT COUNT(*) FROM job_leases l WHERE l.key_id = k.id), \
+             COALESCE(t.taken_at, 0), k.id LIMIT $2");
+    for row in tx.fetch(keys.bind(millis(now)).bind(KEYS_TRIED)).await? {
+        let key = row.parse("id", KeyId::parse)?;
+        let job = sql("SELECT id FROM jobs WHERE key_id = $1 AND state = 'queued' AND not_before <= $2 \
+             ORDER BY priority DESC, created_at, position, id LIMIT 1 {skip_locked}");
+        let job = tx.fetch_optional(job.bind(key.as_str()).bind(millis(now))).await?;
+        if let Some(row) = job {
+            return Ok(Some((key, row.get("id")?)));
+        }
+    }
+    Ok(None)
+}
+
+/// Moves a locked queued job to processing under a new lease; the new fence.
+async fn start(
+    tx: &mut Tx,
+    key: &KeyId,
+    job: &str,
+    node: &NodeId,
+    lease: Duration,
+    now: Timestamp,
+) -> Result<u32, StoreError> {
+    let fence = raise_fence(tx, job, 1).await?;
+    let insert = sql("INSERT INTO job_leases \
+         (job_id, key_id, fence, holder, until, started_at, step, percent) \
+         SELECT id, key_id, fence, $1, {clock} + $2, $3, $4, percent FROM jobs WHERE id = $5")
+    .bind(node.as_str())
+    .bind(duration_millis(lease))
+    .bind(millis(now))
+    .bind(Step::Downloading.as_str())
+    .bind(job);
+    tx.execute(insert).await?;
+    let turn = sql("INSERT INTO queue_turns (key_id, taken_at) VALUES ($1, {clock}) \
+         ON CONFLICT (key_id) DO UPDATE SET taken_at = excluded.taken_at");
+    tx.execute(turn.bind(key.as_str())).await?;
+    Ok(fence)
+}
+
+async fn raise_fence(tx: &mut Tx, job: &str, attempts: i64) -> Result<u32, StoreError> {
+    let update = sql("UPDATE jobs SET state = 'processing', fence = fence + 1, attempts = attempts + $1 \
+         WHERE id = $2 RETURNING fence");
+    let row = tx.fetch_optional(update.bind(attempts).bind(job)).await?;
+    let row = row.ok_or_else(|| StoreError::Defect(format!("{job} vanished while it was claimed")))?;
+    Ok(row.number("fence")?)
+}
+
+/// Ends a lease, if it is the newest; the percentage that it had come to.
+pub(crate) async fn take_lease(tx: &mut Tx, lease: &Lease<Job>) -> Result<Option<i64>, StoreError> {
+    let delete = sql("DELETE FROM job_leases WHERE job_id = $1 AND fence = $2 RETURNING percent");
+    let row = tx.fetch_optional(delete.bind(lease.item.id.as_str()).bind(lease.attempt)).await?;
+    Ok(row.map(|row| row.get("percent")).transpose()?)
+}
+
+async fn put_back(
+    tx: &mut Tx,
+    job: &str,
+    percent: i64,
+    not_before: Timestamp,
+    refund: i64,
+) -> Result<(), StoreError> {
+    let update = sql("UPDATE jobs SET state = 'queued', not_before = $1, attempts = attempts - $2, \
+         percent = CASE WHEN percent > $3 THEN percent ELSE $3 END WHERE id = $4");
+    let update = update.bind(millis(not_before)).bind(refund).bind(percent).bind(job);
+    tx.execute(update).await.map(drop)
+}

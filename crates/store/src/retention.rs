@@ -1,0 +1,83 @@
+//! How long things are kept: results, rows, tokens.
+
+use std::time::Duration;
+
+use domain::{JobId, Timestamp};
+
+use crate::error::StoreError;
+use crate::sql::{Statement, sql};
+use crate::{Store, duration_millis, millis};
+
+/// Rows that one transaction deletes: few enough that others wait no longer than for any other write.
+const TRIMMED_AT_ONCE: i64 = 500;
+
+impl Store {
+    /// Keeps results longer whose event nobody has yet: those that expire before `now + margin` expire then, but
+    /// no later than `at_most` after they were made. How many there were. An expiry never moves earlier.
+    ///
+    /// Call it before [`Store::expired_jobs`], so that what could still be kept is not swept.
+    pub async fn keep_undelivered(
+        &self,
+        now: Timestamp,
+        margin: Duration,
+        at_most: Duration,
+    ) -> Result<u64, StoreError> {
+        let update = sql("UPDATE jobs SET expires_at = \
+                 CASE WHEN finished_at + $2 < $1 THEN finished_at + $2 ELSE $1 END \
+             WHERE expires_at IS NOT NULL AND swept = 0 AND expires_at < $1 \
+             AND state = 'completed' AND expires_at < finished_at + $2 \
+             AND EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = jobs.id AND d.state = 'pending')");
+        let until = millis(now.plus(margin));
+        self.database.execute(update.bind(until).bind(duration_millis(at_most))).await
+    }
+
+    /// Ended jobs whose files may go now: results past their expiry, and whatever failed jobs left behind.
+    pub async fn expired_jobs(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
+        let select =
+            sql("SELECT id FROM jobs WHERE expires_at IS NOT NULL AND swept = 0 AND expires_at <= $1 \
+             ORDER BY expires_at LIMIT $2");
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.database.fetch(select.bind(millis(now)).bind(limit)).await?;
+        rows.iter().map(|row| Ok(row.parse("id", JobId::parse)?)).collect()
+    }
+
+    /// Notes that the files of these jobs are gone.
+    pub async fn mark_swept(&self, jobs: &[JobId]) -> Result<(), StoreError> {
+        let mut tx = self.database.begin().await?;
+        for job in jobs {
+            tx.execute(sql("UPDATE jobs SET swept = 1 WHERE id = $1").bind(job.as_str())).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Deletes jobs that ended more than `rows` ago, with their events, deliveries and attempts, once their files
+    /// are gone and nothing is left to deliver; and idempotency tokens past their time. How many of both.
+    pub async fn trim(&self, now: Timestamp, rows: Duration) -> Result<u64, StoreError> {
+        let jobs = self.trim_batches(|| {
+            sql("DELETE FROM jobs WHERE id IN (SELECT j.id FROM jobs j \
+                 WHERE j.swept = 1 AND j.finished_at <= $1 AND NOT EXISTS \
+                     (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.state = 'pending') \
+                 LIMIT $2 {skip_locked})")
+            .bind(millis(now.minus(rows)))
+            .bind(TRIMMED_AT_ONCE)
+        });
+        let tokens = self.trim_batches(|| {
+            sql("DELETE FROM idempotency WHERE (key_id, token) IN (SELECT i.key_id, i.token \
+                 FROM idempotency i WHERE i.keep_until <= $1 LIMIT $2 {skip_locked})")
+            .bind(millis(now))
+            .bind(TRIMMED_AT_ONCE)
+        });
+        Ok(jobs.await? + tokens.await?)
+    }
+
+    /// Runs a bounded deletion until it finds nothing more.
+    async fn trim_batches(&self, delete: impl Fn() -> Statement) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        loop {
+            match self.database.execute(delete()).await? {
+                0 => return Ok(deleted),
+                rows => deleted += rows,
+            }
+        }
+    }
+}
