@@ -1,0 +1,170 @@
+//! The HTTP/1.1 client that sources and webhooks share: hyper's pool over our own dialer.
+//!
+//! It follows no redirect, decodes no body, reads no proxy from the environment, and repeats a request only
+//! where hyper knows that a pooled connection was closed before any of it was sent.
+
+use std::error::Error;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::BoxFuture;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use percent_encoding::percent_decode_str;
+use tower_service::Service;
+use url::{Host, Url};
+
+use crate::dial::{DialError, Dialer};
+use crate::transport::Transport;
+
+/// Idle connections are dropped before receivers drop them (Node's default is 5 s), so that few requests meet a
+/// connection that is just being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+const MAX_IDLE_PER_HOST: usize = 64;
+/// The read buffer, and with it the most that the head of an answer may take.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+const MAX_HEADERS: usize = 128;
+
+/// Why there was no answer, by cause.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error(transparent)]
+    Dial(DialCause),
+    #[error("the answer is not HTTP: {0}")]
+    Protocol(#[source] legacy::Error),
+    #[error("the connection broke: {0}")]
+    Broken(#[source] legacy::Error),
+    #[error("the URL cannot be requested: {0}")]
+    Url(String),
+}
+
+/// A dial's error where hyper keeps it: inside its own.
+#[derive(Debug)]
+pub(crate) struct DialCause(legacy::Error);
+
+impl DialCause {
+    pub(crate) fn error(&self) -> Option<&DialError> {
+        find(&self.0)
+    }
+}
+
+impl std::fmt::Display for DialCause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.error() {
+            Some(cause) => std::fmt::Display::fmt(cause, f),
+            None => write!(f, "no connection: {}", self.0),
+        }
+    }
+}
+
+impl Error for DialCause {}
+
+impl From<legacy::Error> for ClientError {
+    fn from(error: legacy::Error) -> Self {
+        if error.is_connect() {
+            return Self::Dial(DialCause(error));
+        }
+        match find::<hyper::Error>(&error) {
+            Some(cause) if cause.is_parse() => Self::Protocol(error),
+            _ => Self::Broken(error),
+        }
+    }
+}
+
+/// The first cause of this type.
+pub(crate) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// Makes requests.
+#[derive(Clone)]
+pub(crate) struct HttpClient {
+    inner: Client<Connector, Full<Bytes>>,
+}
+
+impl HttpClient {
+    pub(crate) fn new(dialer: Dialer) -> Self {
+        let inner = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
+            .http1_max_buf_size(MAX_HEAD_BYTES)
+            .http1_max_headers(MAX_HEADERS)
+            .build(Connector { dialer });
+        Self { inner }
+    }
+
+    /// One request, one answer, whose body has yet to be read.
+    pub(crate) async fn request(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        Ok(self.inner.request(request).await?)
+    }
+}
+
+/// What is requested: the URL without user, password and fragment.
+pub(crate) fn request_uri(url: &Url) -> Result<Uri, ClientError> {
+    let mut bare = url.clone();
+    bare.set_fragment(None);
+    let cannot = |()| ClientError::Url("it cannot be without credentials".to_owned());
+    bare.set_username("").map_err(cannot)?;
+    bare.set_password(None).map_err(cannot)?;
+    bare.as_str().parse().map_err(|cause: http::uri::InvalidUri| ClientError::Url(cause.to_string()))
+}
+
+/// Puts the user and password of a URL, where it has them, into a header (RFC 7617), unless there is one.
+pub(crate) fn add_credentials(headers: &mut HeaderMap, url: &Url) -> Result<(), ClientError> {
+    use base64::Engine as _;
+    if (url.username().is_empty() && url.password().is_none()) || headers.contains_key(AUTHORIZATION) {
+        return Ok(());
+    }
+    let mut pair: Vec<u8> = percent_decode_str(url.username()).collect();
+    pair.push(b':');
+    pair.extend(percent_decode_str(url.password().unwrap_or_default()));
+    let text = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+    let mut value = HeaderValue::from_str(&text).map_err(|cause| ClientError::Url(cause.to_string()))?;
+    value.set_sensitive(true);
+    headers.insert(AUTHORIZATION, value);
+    Ok(())
+}
+
+/// The dialer as hyper's pool calls it.
+#[derive(Clone)]
+struct Connector {
+    dialer: Dialer,
+}
+
+impl Service<Uri> for Connector {
+    type Response = Transport;
+    type Error = DialError;
+    type Future = BoxFuture<'static, Result<Transport, DialError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let dialer = self.dialer.clone();
+        Box::pin(async move {
+            let secure = uri.scheme_str() == Some("https");
+            let host = Host::parse(uri.host().unwrap_or_default()).map_err(|cause| DialError::Refused {
+                reason: domain::AddressRefused(format!("the URL's host cannot be read: {cause}")),
+                address: None,
+            })?;
+            dialer.dial(host, uri.port_u16().unwrap_or(if secure { 443 } else { 80 }), secure).await
+        })
+    }
+}

@@ -1,0 +1,127 @@
+//! What the head of an answer says: which bytes follow, of which version of the file.
+
+use http::HeaderMap;
+use http::header::{CONTENT_RANGE, ETAG, HeaderValue, LAST_MODIFIED};
+
+/// A `Content-Range` in bytes (RFC 9110, 14.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ContentRange {
+    /// These bytes, both ends included, of a file that is so long (if the host says so).
+    Part { first: u64, last: u64, length: Option<u64> },
+    /// None: the file is so long (the answer 416).
+    Unsatisfied { length: u64 },
+}
+
+impl ContentRange {
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(CONTENT_RANGE).iter();
+        let value = values.next()?.to_str().ok()?;
+        // Two of them contradict each other, or might.
+        if values.next().is_some() { None } else { Self::parse(value) }
+    }
+
+    fn parse(value: &str) -> Option<Self> {
+        let (unit, rest) = value.trim().split_once(' ')?;
+        let (range, length) = rest.trim().split_once('/')?;
+        if !unit.eq_ignore_ascii_case("bytes") {
+            return None;
+        }
+        if range == "*" {
+            return Some(Self::Unsatisfied { length: number(length)? });
+        }
+        let (first, last) = range.split_once('-')?;
+        let (first, last) = (number(first)?, number(last)?);
+        let length = if length == "*" { None } else { Some(number(length)?) };
+        let is_within = first <= last && length.is_none_or(|length| last < length);
+        is_within.then_some(Self::Part { first, last, length })
+    }
+}
+
+/// Digits alone: `parse` would take a sign.
+fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// What tells one version of a file from another: pinned on the first answer, compared on every later one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// Byte for byte the same as long as this is.
+    StrongTag(HeaderValue),
+    /// Good to a second; compared together with the length.
+    Modified(HeaderValue),
+    /// The host says nothing; the length alone is compared.
+    Unknown,
+}
+
+impl Version {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let strong = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
+        match (strong, headers.get(LAST_MODIFIED)) {
+            (Some(tag), _) => Self::StrongTag(tag.clone()),
+            (None, Some(date)) => Self::Modified(date.clone()),
+            (None, None) => Self::Unknown,
+        }
+    }
+
+    /// Whether an answer is of this version. A host that gave a validator once has to give it on each 206
+    /// (RFC 9110, 15.3.7), so one that is missing counts as another.
+    pub(crate) fn is_of(&self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::StrongTag(tag) => headers.get(ETAG) == Some(tag),
+            Self::Modified(date) => headers.get(LAST_MODIFIED) == Some(date),
+            Self::Unknown => true,
+        }
+    }
+
+    /// What `If-Range` may carry: strong tags only (RFC 9110, 13.1.5; a date is strong under conditions that
+    /// cannot be checked from here).
+    pub(crate) fn if_range(&self) -> Option<&HeaderValue> {
+        match self {
+            Self::StrongTag(tag) => Some(tag),
+            Self::Modified(_) | Self::Unknown => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges_are_read_exactly() {
+        let part = |first, last, length| Some(ContentRange::Part { first, last, length });
+        for (value, expected) in [
+            ("bytes 0-9/10", part(0, 9, Some(10))),
+            ("Bytes 5-9/10", part(5, 9, Some(10))),
+            ("bytes 0-9/*", part(0, 9, None)),
+            ("bytes */10", Some(ContentRange::Unsatisfied { length: 10 })),
+            ("bytes */0", Some(ContentRange::Unsatisfied { length: 0 })),
+            ("bytes 0-10/10", None),
+            ("bytes 9-5/10", None),
+            ("bytes */*", None),
+            ("bytes +0-9/10", None),
+            ("bytes 0-9", None),
+            ("items 0-9/10", None),
+            ("bytes 0-99999999999999999999/*", None),
+            ("", None),
+        ] {
+            assert_eq!(ContentRange::parse(value), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_strong_tag_goes_into_if_range() {
+        let headers = |pairs: &[(http::HeaderName, &'static str)]| -> HeaderMap {
+            pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+        };
+        let strong = headers(&[(ETAG, "\"a\""), (LAST_MODIFIED, "then")]);
+        let weak = headers(&[(ETAG, "W/\"a\""), (LAST_MODIFIED, "then")]);
+        assert!(Version::of(&strong).if_range().is_some());
+        assert_eq!(Version::of(&weak), Version::Modified(HeaderValue::from_static("then")));
+        assert!(Version::of(&weak).if_range().is_none());
+        assert!(!Version::of(&strong).is_of(&weak));
+        assert!(Version::of(&weak).is_of(&strong), "the date is what was pinned");
+        assert!(!Version::of(&weak).is_of(&HeaderMap::new()));
+        assert!(Version::of(&HeaderMap::new()).is_of(&strong));
+    }
+}

@@ -1,0 +1,103 @@
+//! The body of an answer, counted and timed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::Fetched;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::error::FetchError;
+
+/// What a source has cost, over all its requests.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    bytes: AtomicU64,
+    requests: AtomicU64,
+    /// Re-reading counts too, so that no file can make us fetch for ever.
+    max_bytes: u64,
+}
+
+impl Meter {
+    pub(crate) fn new(max_bytes: u64) -> Self {
+        Self { bytes: AtomicU64::new(0), requests: AtomicU64::new(0), max_bytes }
+    }
+
+    pub(crate) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count_bytes(&self, bytes: u64) -> Result<(), FetchError> {
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > self.max_bytes {
+            return Err(FetchError::TooLarge { max_bytes: self.max_bytes });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn fetched(&self) -> Fetched {
+        Fetched { bytes: self.bytes.load(Ordering::Relaxed), requests: self.requests.load(Ordering::Relaxed) }
+    }
+}
+
+/// The slowest that a host may be, on average over a window of waiting.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) min_bytes_per_sec: u64,
+    pub(crate) window: Duration,
+}
+
+/// A body as it arrives. Only time spent waiting for the host counts against it, not time in which nobody reads:
+/// an encoder may be slower than the network.
+pub(crate) struct Body {
+    incoming: Incoming,
+    meter: Arc<Meter>,
+    pace: Pace,
+    waited: Duration,
+    got_bytes: u64,
+}
+
+impl Body {
+    pub(crate) fn new(incoming: Incoming, meter: Arc<Meter>, pace: Pace) -> Self {
+        Self { incoming, meter, pace, waited: Duration::ZERO, got_bytes: 0 }
+    }
+
+    /// The next bytes, never empty, or `None` at the end. May be cancelled between two reads of the network only
+    /// in so far that waiting time is then not counted.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        loop {
+            let began = Instant::now();
+            let patience = self.pace.window.saturating_sub(self.waited);
+            let arrived = tokio::time::timeout(patience, self.incoming.frame()).await;
+            self.waited += began.elapsed();
+            let frame = match arrived {
+                Ok(None) => return Ok(None),
+                Ok(Some(frame)) => Some(frame.map_err(FetchError::Body)?),
+                Err(_) => None,
+            };
+            // Trailers are frames without data.
+            let data = frame.and_then(|frame| frame.into_data().ok()).filter(|data| !data.is_empty());
+            self.got_bytes += data.as_ref().map_or(0, |data| data.len() as u64);
+            self.check_pace()?;
+            if let Some(data) = data {
+                self.meter.count_bytes(data.len() as u64)?;
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    fn check_pace(&mut self) -> Result<(), FetchError> {
+        if self.waited < self.pace.window {
+            return Ok(());
+        }
+        let least = self.pace.min_bytes_per_sec as f64 * self.pace.window.as_secs_f64();
+        if (self.got_bytes as f64) < least {
+            return Err(FetchError::Stalled(self.pace.window));
+        }
+        (self.waited, self.got_bytes) = (Duration::ZERO, 0);
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! The limits of a source.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+/// What a source may cost.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// Who we say we are. Default: `audio-extract/VERSION`.
+    pub user_agent: HeaderValue,
+    /// The largest file, in bytes, by its stated length and by counting. Default: 5 GB (the contract).
+    pub max_bytes: u64,
+    /// Body bytes over all requests of a source, re-reading included. Default: 15 GB, three readings of the
+    /// largest file (an analysis, an extraction, and as much again for jumping about).
+    pub max_fetched_bytes: u64,
+    /// Resolving, connecting and TLS together. Default: 10 s.
+    pub connect_timeout: Duration,
+    /// From a connection to the head of the answer. Default: 30 s (object stores that restore a file are slow).
+    pub first_byte_timeout: Duration,
+    /// The slowest average over `stall_window`. Default: 1 KiB/s.
+    pub min_bytes_per_sec: u64,
+    /// Waiting time over which the average is taken. Default: 30 s.
+    pub stall_window: Duration,
+    /// From the first request to the last byte. Default: 2 h, which 5 GB need at 0.7 MB/s.
+    pub total_timeout: Duration,
+    /// Redirects followed for a request. Default: 3.
+    pub max_redirects: u32,
+    /// Tries after a failure that may pass, without progress between them. Default: 4.
+    pub retries: u32,
+    /// The wait before the first retry, doubled for each further one. Default: 500 ms.
+    pub back_off: Duration,
+    /// The longest wait, also where the host asks for more by `Retry-After`. Default: 30 s.
+    pub max_back_off: Duration,
+    /// Where spools are written, as files without a name. Default: the system's folder for temporary files.
+    pub scratch_dir: PathBuf,
+    /// Disk space of all spools together, in bytes. Default: 20 GB.
+    pub max_spooled_bytes: u64,
+}
+
+impl Default for SourceConfig {
+    fn default() -> Self {
+        Self {
+            user_agent: crate::user_agent(),
+            max_bytes: 5_000_000_000,
+            max_fetched_bytes: 15_000_000_000,
+            connect_timeout: Duration::from_secs(10),
+            first_byte_timeout: Duration::from_secs(30),
+            min_bytes_per_sec: 1024,
+            stall_window: Duration::from_secs(30),
+            total_timeout: Duration::from_secs(2 * 3600),
+            max_redirects: 3,
+            retries: 4,
+            back_off: Duration::from_millis(500),
+            max_back_off: Duration::from_secs(30),
+            scratch_dir: std::env::temp_dir(),
+            max_spooled_bytes: 20_000_000_000,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! One source's requests: redirects by hand, the guard before each hop, credentials to the first host alone.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use domain::{AddressPolicy, Clock, SourceHeader};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LOCATION, RANGE,
+    USER_AGENT,
+};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use url::Url;
+
+use super::SourceConfig;
+use super::body::{Body, Meter, Pace};
+use super::error::{FetchError, RedirectError};
+use crate::client::{HttpClient, add_credentials, request_uri};
+use crate::guard::Guard;
+use crate::retry_after::retry_after;
+
+/// Headers that say how we speak, not who the customer is: a customer cannot set them.
+const OURS: &[&str] = &[
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "range",
+    "if-range",
+    "accept-encoding",
+];
+
+/// The final answer to a request: 200, 206 or 416.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
+}
+
+/// Makes the requests of one source.
+pub(crate) struct Fetcher {
+    pub(crate) client: HttpClient,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) config: Arc<SourceConfig>,
+    pub(crate) meter: Arc<Meter>,
+    /// When the source's total time is over.
+    pub(crate) deadline: Instant,
+    original: Url,
+    /// What only the original host may see.
+    private_headers: HeaderMap,
+    /// Where the redirects led, so that later requests go there at once.
+    location: Mutex<Url>,
+}
+
+impl Fetcher {
+    pub(crate) fn new(
+        client: HttpClient,
+        guard: Arc<Guard>,
+        clock: Arc<dyn Clock>,
+        config: Arc<SourceConfig>,
+        original: Url,
+        headers: &[SourceHeader],
+    ) -> Result<Self, FetchError> {
+        let mut private_headers = HeaderMap::new();
+        for header in headers {
+            let cannot = || FetchError::Header(header.name.clone());
+            let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| cannot())?;
+            let mut value = HeaderValue::from_str(header.value.expose()).map_err(|_| cannot())?;
+            if OURS.contains(&name.as_str()) {
+                return Err(cannot());
+            }
+            value.set_sensitive(true);
+            private_headers.append(name, value);
+        }
+        add_credentials(&mut private_headers, &original)?;
+        let meter = Arc::new(Meter::new(config.max_fetched_bytes));
+        let deadline = Instant::now() + config.total_timeout;
+        let location = Mutex::new(original.clone());
+        Ok(Self { client, guard, clock, config, meter, deadline, original, private_headers, location })
+    }
+
+    /// Asks for the bytes from `first` on, or for the whole file without a range.
+    ///
+    /// A link to which a redirect led may have expired since; then the original URL is asked once more.
+    pub(crate) async fn get(
+        &self,
+        first: Option<u64>,
+        if_range: Option<&HeaderValue>,
+    ) -> Result<Answer, FetchError> {
+        let start = self.location.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_redirected = start != self.original;
+        match self.follow(start, first, if_range).await {
+            Err(FetchError::Status { status: 401 | 403 | 404 | 410, .. }) if is_redirected => {
+                self.follow(self.original.clone(), first, if_range).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn follow(
+        &self,
+        mut url: Url,
+        first: Option<u64>,
+        if_range: Option<&HeaderValue>,
+    ) -> Result<Answer, FetchError> {
+        let mut redirects = 0;
+        loop {
+            let response = self.request(&url, first, if_range).await?;
+            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                *self.location.lock().unwrap_or_else(PoisonError::into_inner) = url;
+                return self.accept(response);
+            }
+            redirects += 1;
+            if redirects > self.config.max_redirects {
+                return Err(FetchError::Redirect(RedirectError::TooMany(self.config.max_redirects)));
+            }
+            url = next_hop(&url, response.headers())?;
+        }
+    }
+
+    async fn request(
+        &self,
+        url: &Url,
+        first: Option<u64>,
+        if_range: Option<&HeaderValue>,
+    ) -> Result<Response<Incoming>, FetchError> {
+        self.guard.check(url).map_err(FetchError::Refused)?;
+        let mut request = Request::new(Full::<Bytes>::default());
+        *request.method_mut() = Method::GET;
+        *request.uri_mut() = request_uri(url)?;
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        headers.insert(USER_AGENT, self.config.user_agent.clone());
+        if is_same_origin(url, &self.original) {
+            headers.extend(self.private_headers.clone());
+        }
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(first) = first {
+            let range = HeaderValue::from_str(&format!("bytes={first}-"));
+            headers.insert(RANGE, range.map_err(|_| FetchError::Header("range".to_owned()))?);
+        }
+        if let Some(tag) = if_range {
+            headers.insert(IF_RANGE, tag.clone());
+        }
+        self.meter.count_request();
+        let patience = self.config.connect_timeout + self.config.first_byte_timeout;
+        let answered = tokio::time::timeout(patience, self.client.request(request)).await;
+        Ok(answered.map_err(|_| FetchError::NoAnswer(patience))??)
+    }
+
+    fn accept(&self, response: Response<Incoming>) -> Result<Answer, FetchError> {
+        let (head, incoming) = response.into_parts();
+        let status = head.status;
+        if !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE)
+        {
+            let retry_after = retry_after(&head.headers, self.clock.now());
+            return Err(FetchError::Status { status: status.as_u16(), retry_after });
+        }
+        let is_plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+        if !head.headers.get_all(CONTENT_ENCODING).iter().all(is_plain) {
+            return Err(FetchError::Encoded);
+        }
+        let pace =
+            Pace { min_bytes_per_sec: self.config.min_bytes_per_sec, window: self.config.stall_window };
+        let body = Body::new(incoming, Arc::clone(&self.meter), pace);
+        Ok(Answer { status, headers: head.headers, body })
+    }
+
+    /// Runs work of this source until its total time is over.
+    pub(crate) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, FetchError>>,
+    ) -> Result<T, FetchError> {
+        let over = |_| FetchError::TotalTime(self.config.total_timeout);
+        tokio::time::timeout_at(self.deadline, work).await.map_err(over)?
+    }
+}
+
+fn next_hop(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError> {
+    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    let to = location.and_then(|location| from.join(location).ok());
+    let to = to.ok_or(FetchError::Redirect(RedirectError::NoLocation))?;
+    if from.scheme() == "https" && to.scheme() == "http" {
+        return Err(FetchError::Redirect(RedirectError::Downgrade));
+    }
+    Ok(to)
+}
+
+/// Scheme, host and port: where the customer's credentials belong.
+fn is_same_origin(a: &Url, b: &Url) -> bool {
+    a.origin() == b.origin()
+}

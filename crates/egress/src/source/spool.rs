@@ -1,0 +1,221 @@
+//! A source whose host serves no ranges: its body goes to a file without a name while the reader reads it.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use domain::{BoxFuture, Failure, Fetched, Source};
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::body::{Body, Meter};
+use super::error::FetchError;
+use super::fetch::Fetcher;
+use crate::file::read_file_at;
+
+/// Written at once, where as much has arrived: small pieces would cost a trip to a blocking thread each.
+const WRITE_BYTES: usize = 256 * 1024;
+
+/// The disk space of all spools together.
+#[derive(Debug)]
+pub(crate) struct SpoolBudget {
+    used_bytes: AtomicU64,
+    max_bytes: u64,
+}
+
+impl SpoolBudget {
+    pub(crate) fn new(max_bytes: u64) -> Self {
+        Self { used_bytes: AtomicU64::new(0), max_bytes }
+    }
+
+    fn take(&self, bytes: u64) -> Result<(), FetchError> {
+        let taken = self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            used.checked_add(bytes).filter(|used| *used <= self.max_bytes)
+        });
+        taken.map(drop).map_err(|_| FetchError::SpoolFull)
+    }
+}
+
+/// One spool's part of the budget; given back when the file goes.
+struct Share {
+    budget: Arc<SpoolBudget>,
+    bytes: u64,
+}
+
+impl Share {
+    fn grow(&mut self, bytes: u64) -> Result<(), FetchError> {
+        self.budget.take(bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.budget.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// How far the spool is.
+#[derive(Debug, Clone, Default)]
+struct Reached {
+    /// Bytes in the file, all readable.
+    bytes: u64,
+    /// Set when no more will come.
+    end: Option<Result<(), Failure>>,
+}
+
+/// A source on disk that is still growing.
+pub(crate) struct Spooled {
+    file: Arc<File>,
+    announced: Option<u64>,
+    reached: watch::Receiver<Reached>,
+    meter: Arc<Meter>,
+    filling: JoinHandle<()>,
+}
+
+impl Spooled {
+    /// Starts to write the body to an unlinked file in `scratch`.
+    pub(crate) async fn start(
+        fetcher: Fetcher,
+        body: Body,
+        announced: Option<u64>,
+        scratch: &Path,
+        budget: Arc<SpoolBudget>,
+    ) -> Result<Self, FetchError> {
+        let scratch = scratch.to_owned();
+        let made = tokio::task::spawn_blocking(move || tempfile::tempfile_in(scratch)).await;
+        let file = made.map_err(std::io::Error::other).flatten().map_err(FetchError::Spool)?;
+        let file = Arc::new(file);
+        let meter = Arc::clone(&fetcher.meter);
+        let (progress, reached) = watch::channel(Reached::default());
+        let share = Share { budget, bytes: 0 };
+        let filling = tokio::spawn(fill(fetcher, body, Arc::clone(&file), share, progress));
+        Ok(Self { file, announced, reached, meter, filling })
+    }
+
+    /// Waits until there is something to say about `offset`.
+    async fn reach(&self, offset: u64) -> Reached {
+        let mut reached = self.reached.clone();
+        let there = reached.wait_for(|reached| reached.bytes > offset || reached.end.is_some()).await;
+        // The filling task says the end before it goes; a runtime that is shutting down may have dropped it.
+        there
+            .map(|there| there.clone())
+            .unwrap_or_else(|_| Reached { bytes: 0, end: Some(Err(FetchError::Short.into_failure())) })
+    }
+}
+
+impl Drop for Spooled {
+    fn drop(&mut self) {
+        self.filling.abort();
+    }
+}
+
+impl Source for Spooled {
+    fn size(&self) -> BoxFuture<'_, Result<u64, Failure>> {
+        Box::pin(async {
+            if let Some(announced) = self.announced {
+                return Ok(announced);
+            }
+            let reached = self.reach(u64::MAX).await;
+            reached.end.unwrap_or(Ok(())).map(|()| reached.bytes)
+        })
+    }
+
+    fn known_size(&self) -> Option<u64> {
+        let reached = self.reached.borrow();
+        self.announced.or(matches!(reached.end, Some(Ok(()))).then_some(reached.bytes))
+    }
+
+    fn read_at(&self, offset: u64, max_bytes: usize) -> BoxFuture<'_, Result<Vec<u8>, Failure>> {
+        Box::pin(async move {
+            let reached = self.reach(offset).await;
+            if reached.bytes <= offset {
+                return reached.end.unwrap_or(Ok(())).map(|()| Vec::new());
+            }
+            let there = usize::try_from(reached.bytes - offset).unwrap_or(usize::MAX);
+            let read = read_file_at(Arc::clone(&self.file), offset, max_bytes.min(there)).await;
+            read.map_err(|cause| FetchError::Spool(cause).into_failure())
+        })
+    }
+
+    /// The whole body comes anyway.
+    fn plan(&self, _ranges: Vec<Range<u64>>) {}
+
+    fn fetched(&self) -> Fetched {
+        self.meter.fetched()
+    }
+}
+
+async fn fill(
+    fetcher: Fetcher,
+    body: Body,
+    file: Arc<File>,
+    mut share: Share,
+    progress: watch::Sender<Reached>,
+) {
+    let max_bytes = fetcher.config.max_bytes;
+    let poured = fetcher.in_time(pour(body, &file, &mut share, &progress, max_bytes)).await;
+    let end = Some(poured.map_err(FetchError::into_failure));
+    progress.send_modify(|reached| reached.end = end);
+    // The file takes its space for as long as somebody reads it, and so does its share of the budget.
+    progress.closed().await;
+}
+
+async fn pour(
+    mut body: Body,
+    file: &Arc<File>,
+    share: &mut Share,
+    progress: &watch::Sender<Reached>,
+    max_bytes: u64,
+) -> Result<(), FetchError> {
+    let mut written = 0_u64;
+    while let Some(first) = body.next().await? {
+        let mut pieces = vec![first];
+        let mut gathered = pieces[0].len();
+        // What has arrived by now goes along; nothing is waited for, because somebody may be waiting for us.
+        let mut is_over = false;
+        while gathered < WRITE_BYTES {
+            match body.next().now_or_never() {
+                Some(Ok(Some(piece))) => {
+                    gathered += piece.len();
+                    pieces.push(piece);
+                }
+                Some(Ok(None)) => {
+                    is_over = true;
+                    break;
+                }
+                Some(Err(error)) => return Err(error),
+                None => break,
+            }
+        }
+        let count = gathered as u64;
+        if written + count > max_bytes {
+            return Err(FetchError::TooLarge { max_bytes });
+        }
+        share.grow(count)?;
+        write(Arc::clone(file), pieces, written).await?;
+        written += count;
+        progress.send_modify(|reached| reached.bytes = written);
+        if is_over {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn write(file: Arc<File>, pieces: Vec<Bytes>, mut offset: u64) -> Result<(), FetchError> {
+    let written = tokio::task::spawn_blocking(move || {
+        for piece in pieces {
+            file.write_all_at(&piece, offset)?;
+            offset += piece.len() as u64;
+        }
+        Ok(())
+    });
+    written.await.map_err(std::io::Error::other).flatten().map_err(FetchError::Spool)
+}

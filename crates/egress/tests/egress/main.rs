@@ -1,0 +1,9 @@
+//! Egress against scripted hosts on loopback: one binary, so that it links once.
+
+mod guard;
+mod kit;
+mod notify;
+mod source_access;
+mod source_hosts;
+mod source_limits;
+mod tls;
