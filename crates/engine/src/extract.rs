@@ -1,0 +1,288 @@
+//! The extract loop: claims as many jobs as this node has free slots, works on them, and ends or hands back each.
+//!
+//! What a job does is in [`work`]; how far it is, in [`progress`]; how its lease is kept, in [`hold`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{
+    Clock, Extractor, Failure, FailureCode, Job, JobState, Lease, NodeId, Processing, PublicFailure, Retry,
+    SourceOpener,
+};
+use store::{Ending, FileStore, Finish, Store, Wakes};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::ending;
+use crate::links::Links;
+
+mod hold;
+mod progress;
+mod work;
+
+use hold::Held;
+use progress::Tracker;
+
+/// The bounds of extracting.
+#[derive(Debug, Clone)]
+pub struct ExtractConfig {
+    /// Extractions at once on this node.
+    pub slots: usize,
+    /// How long a claim lasts without a heartbeat; one is sent three times as often.
+    pub lease: Duration,
+    /// How often a job is tried, counted at the claim.
+    pub max_attempts: u32,
+    /// The wait before the second, third, … attempt; the last is used for all further ones.
+    pub retry_waits: Vec<Duration>,
+    /// How often the queue is looked at when no hint came.
+    pub poll: Duration,
+    /// How often progress is written, at most.
+    pub progress_every: Duration,
+    /// How long a result is kept.
+    pub retention: Duration,
+    /// Where results are written before they are stored.
+    pub scratch: PathBuf,
+    /// Below so many free bytes there, no job is claimed.
+    pub min_free_bytes: u64,
+    /// How long running jobs may go on after a stop before they are handed back.
+    pub grace: Duration,
+}
+
+/// What the loop works with.
+pub struct ExtractParts {
+    /// Where jobs are.
+    pub store: Store,
+    /// Where results go.
+    pub files: FileStore,
+    /// Opens sources.
+    pub opener: Arc<dyn SourceOpener>,
+    /// Makes audio.
+    pub extractor: Arc<dyn Extractor>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Makes public links.
+    pub links: Links,
+    /// This node.
+    pub node: NodeId,
+}
+
+/// The loop.
+pub struct ExtractLoop {
+    parts: ExtractParts,
+    config: ExtractConfig,
+    held: Held,
+}
+
+/// How a run of a job ended, before anything is told to the store.
+enum Run {
+    /// With audio.
+    Made(domain::ResultFile),
+    /// Without.
+    Failed(Failure),
+    /// The lease is another's by now.
+    Lost,
+    /// This node stops.
+    Stopped,
+}
+
+impl ExtractLoop {
+    /// A loop over these parts; nothing happens before [`Self::run`].
+    pub fn new(parts: ExtractParts, config: ExtractConfig) -> Self {
+        Self { parts, config, held: Held::default() }
+    }
+
+    /// Runs until `stop`, then lets what runs go on for the configured grace and hands the rest back.
+    pub async fn run(self, stop: CancellationToken) {
+        let this = Arc::new(self);
+        let hand_back = CancellationToken::new();
+        let heartbeat = tokio::spawn(Arc::clone(&this).keep_leases());
+        let mut running = JoinSet::new();
+        // Made before the first claim, so that no hint falls between a claim and the wait after it.
+        let mut wakes = this.parts.store.wakes();
+        while !stop.is_cancelled() {
+            this.claim(&mut running, &hand_back).await;
+            this.wait(&mut running, &mut wakes, &stop).await;
+        }
+        let finished = async { while running.join_next().await.is_some() {} };
+        if tokio::time::timeout(this.config.grace, finished).await.is_err() {
+            hand_back.cancel();
+            while running.join_next().await.is_some() {}
+        }
+        heartbeat.abort();
+    }
+
+    /// Fills the free slots.
+    async fn claim(self: &Arc<Self>, running: &mut JoinSet<()>, hand_back: &CancellationToken) {
+        let free = self.config.slots.saturating_sub(running.len());
+        if free == 0 || !self.has_disk() {
+            return;
+        }
+        let claimed = self
+            .parts
+            .store
+            .claim_jobs(&self.parts.node, free, self.config.lease, self.parts.clock.now())
+            .await;
+        match claimed {
+            Ok(leases) => {
+                for lease in leases {
+                    running.spawn(Arc::clone(self).run_job(lease, hand_back.clone()));
+                }
+            }
+            Err(cause) => tracing::warn!(%cause, "no job could be claimed; trying again"),
+        }
+    }
+
+    /// Waits for a reason to look again: a free slot, a hint, the poll, or the stop.
+    async fn wait(&self, running: &mut JoinSet<()>, wakes: &mut Wakes, stop: &CancellationToken) {
+        let is_full = running.len() >= self.config.slots;
+        let is_idle = running.is_empty();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some(_) = running.join_next(), if !is_idle => {}
+            () = wakes.jobs(), if !is_full => {}
+            () = tokio::time::sleep(self.config.poll) => {}
+        }
+    }
+
+    /// Whether there is room to work in; new work waits for it rather than failing half-way.
+    fn has_disk(&self) -> bool {
+        match store::free_bytes(&self.config.scratch) {
+            Ok(free) if free >= self.config.min_free_bytes => true,
+            Ok(free) => {
+                tracing::warn!(free, floor = self.config.min_free_bytes, "too little free disk; jobs wait");
+                false
+            }
+            Err(cause) => {
+                tracing::error!(%cause, "the scratch folder cannot be looked at; jobs wait");
+                false
+            }
+        }
+    }
+
+    async fn run_job(self: Arc<Self>, lease: Lease<Job>, hand_back: CancellationToken) {
+        let JobState::Processing(processing) = lease.item.state.clone() else {
+            tracing::error!(job = %lease.item.id, "a claimed job is not processing");
+            return;
+        };
+        let started = tokio::time::Instant::now();
+        let tracker = Tracker::new(processing.progress.percent, lease.item.spec.output.normalize.is_some());
+        let lost = self.held.add(&lease);
+        let run = tokio::select! {
+            made = self.work(&lease, &tracker) => made.map_or_else(Run::Failed, Run::Made),
+            () = self.persist(&lease, &tracker) => Run::Lost,
+            () = lost.cancelled() => Run::Lost,
+            () = hand_back.cancelled() => Run::Stopped,
+        };
+        let processing = Processing { progress: tracker.current(), ..processing };
+        self.end(&lease, processing, run).await;
+        self.held.remove(&lease);
+        metrics::histogram!("audio_extract_job_seconds").record(started.elapsed().as_secs_f64());
+    }
+
+    /// Tells the store how it went.
+    async fn end(&self, lease: &Lease<Job>, processing: Processing, run: Run) {
+        let job = &lease.item.id;
+        let now = self.parts.clock.now();
+        match run {
+            Run::Made(result) => {
+                let ending = Ending::Completed(processing.complete(result, now, self.config.retention));
+                self.finish(lease, &ending).await;
+            }
+            Run::Failed(failure) => {
+                tracing::info!(%job, attempt = lease.attempt, %failure, private = failure.private, "extraction failed");
+                if failure.retry == Retry::Worthwhile && lease.item.attempts < self.config.max_attempts {
+                    self.release(lease, processing, self.retry_wait(lease.item.attempts), false).await;
+                } else {
+                    let failure = spent(failure, lease.item.attempts);
+                    self.finish(lease, &Ending::Failed(processing.fail(failure, now))).await;
+                }
+            }
+            Run::Lost => {
+                tracing::warn!(%job, attempt = lease.attempt, "the lease was lost; another attempt has taken over");
+                self.discard_files(lease).await;
+            }
+            Run::Stopped => self.release(lease, processing, Duration::ZERO, true).await,
+        }
+    }
+
+    fn retry_wait(&self, attempts: u32) -> Duration {
+        let waits = &self.config.retry_waits;
+        let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+        waits.get(index).or(waits.last()).copied().unwrap_or_default()
+    }
+
+    async fn release(&self, lease: &Lease<Job>, processing: Processing, wait: Duration, refund: bool) {
+        let not_before = self.parts.clock.now().plus(wait);
+        match self.parts.store.release_job(lease, processing.hand_back(), not_before, refund).await {
+            Ok(_) => {}
+            // Nothing is lost: the lease runs out and the sweep puts the job back.
+            Err(cause) => tracing::warn!(job = %lease.item.id, %cause, "the job could not be handed back"),
+        }
+        self.discard_files(lease).await;
+    }
+
+    async fn finish(&self, lease: &Lease<Job>, ending: &Ending) {
+        let job = &lease.item.id;
+        let outcome =
+            ending::finish(&self.parts.store, &self.parts.links, lease, ending, self.parts.clock.now()).await;
+        let status = match ending {
+            Ending::Completed(_) => "completed",
+            Ending::Failed(_) => "failed",
+        };
+        match outcome {
+            Ok(Finish::Finished { sequence }) => {
+                tracing::info!(%job, attempt = lease.attempt, status, sequence, "job finished");
+                metrics::counter!("audio_extract_jobs_finished_total", "status" => status).increment(1);
+                if let Ending::Failed(_) = ending {
+                    self.discard_files(lease).await;
+                }
+            }
+            Ok(Finish::Fenced) => self.discard_unless_ours(lease, ending).await,
+            // The files stay: whether the store has heard of them cannot be known now. The sweep decides later.
+            Err(cause) => {
+                tracing::error!(%job, %cause, "the job's end could not be recorded; its lease will run out")
+            }
+        }
+    }
+
+    async fn discard_unless_ours(&self, lease: &Lease<Job>, ending: &Ending) {
+        if let Ending::Completed(completed) = ending {
+            match ending::is_ours(&self.parts.store, lease, &completed.result.location).await {
+                Ok(false) => {}
+                Ok(true) => return,
+                Err(cause) => {
+                    tracing::warn!(job = %lease.item.id, %cause, "whose result stands cannot be known; files stay");
+                    return;
+                }
+            }
+        }
+        self.discard_files(lease).await;
+    }
+
+    /// Deletes what this attempt stored. What is missed here goes with the job's whole folder when it expires.
+    async fn discard_files(&self, lease: &Lease<Job>) {
+        if let Err(cause) = self.parts.files.delete_prefix(&work::folder(lease)).await {
+            tracing::warn!(job = %lease.item.id, %cause, "an attempt's files could not be deleted yet");
+        }
+    }
+}
+
+/// What the customer is told when the last attempt failed too.
+fn spent(failure: Failure, attempts: u32) -> PublicFailure {
+    let mut public = failure.public;
+    if failure.retry == Retry::Worthwhile && attempts > 1 {
+        let details = public.details.take().unwrap_or_else(|| public.code.as_str().to_owned());
+        public.details = Some(format!("{details}; tried {attempts} times"));
+    }
+    public
+}
+
+/// What the customer is told when the process was lost at every attempt.
+pub(crate) fn crashed(attempts: u32) -> PublicFailure {
+    let message =
+        "The extraction was cut off every time; check that the source is sound, then submit it again.";
+    Failure::permanent(FailureCode::ExtractionFailed, message)
+        .with_details(format!("the worker was lost {attempts} times while working on this job"))
+        .public
+}

@@ -1,0 +1,99 @@
+//! One attempt at one job: open the source, make the audio, put it into the file store.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use domain::{ExtractOrder, Failure, FailureCode, Job, Lease, ProgressSink as _, ResultFile, Step};
+use sha2::{Digest as _, Sha256};
+
+use super::ExtractLoop;
+use super::progress::Tracker;
+
+/// Where an attempt's files are in the store. The fence is part of it, so that an attempt that was presumed dead can
+/// never overwrite what a later one announced.
+pub(super) fn folder(lease: &Lease<Job>) -> String {
+    format!("{}/{}", lease.item.id, lease.attempt)
+}
+
+/// A file that is gone with its owner, however the owner ends.
+struct ScratchFile(PathBuf);
+
+impl Drop for ScratchFile {
+    fn drop(&mut self) {
+        if let Err(cause) = std::fs::remove_file(&self.0)
+            && cause.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%cause, "a scratch file could not be deleted; the next start does it");
+        }
+    }
+}
+
+impl ExtractLoop {
+    /// Does the work of one attempt. May be dropped at any point.
+    pub(super) async fn work(&self, lease: &Lease<Job>, tracker: &Tracker) -> Result<ResultFile, Failure> {
+        let spec = &lease.item.spec;
+        let extension = spec.output.format.as_str();
+        let scratch = format!("{}-{}.{extension}", lease.item.id, lease.attempt);
+        let scratch = ScratchFile(self.config.scratch.join(scratch));
+        let source = self.parts.opener.open(&spec.source).await?;
+        let order = ExtractOrder {
+            source: source.clone(),
+            source_name: spec.source.name(),
+            output: &spec.output,
+            into: &scratch.0,
+            progress: tracker,
+        };
+        let extracted = self.parts.extractor.extract(order).await?;
+        let fetched = source.fetched();
+        metrics::counter!("audio_extract_source_bytes_total").increment(fetched.bytes);
+        metrics::counter!("audio_extract_source_requests_total").increment(fetched.requests);
+        tracker.progressed(Step::Finalizing, None);
+        let sha256 = sha256(scratch.0.clone()).await?;
+        // Not the customer's file name: escaped for a path it could grow beyond what a file system takes.
+        let location = format!("{}/audio.{extension}", folder(lease));
+        self.store_result(&location, &scratch.0).await?;
+        Ok(ResultFile {
+            filename: spec.result_filename(),
+            location,
+            size: extracted.size,
+            duration_secs: extracted.duration_secs(),
+            bitrate_kbps: extracted.bitrate_kbps(),
+            method: extracted.method,
+            sha256,
+        })
+    }
+
+    async fn store_result(&self, location: &str, path: &Path) -> Result<(), Failure> {
+        self.parts.files.put(location, path).await.map_err(|cause| not_stored(cause.to_string()))?;
+        Ok(())
+    }
+}
+
+/// SHA-256 of a file in hex, read piece by piece away from the runtime's threads.
+async fn sha256(path: PathBuf) -> Result<String, Failure> {
+    let hash = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
+        let mut file = std::fs::File::open(path)?;
+        let mut hash = Sha256::new();
+        let mut piece = vec![0; 256 * 1024];
+        loop {
+            match file.read(&mut piece)? {
+                0 => break,
+                count => hash.update(&piece[..count]),
+            }
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    });
+    match hash.await {
+        Ok(Ok(hash)) => Ok(hash),
+        Ok(Err(cause)) => Err(not_stored(cause.to_string())),
+        Err(cause) => Err(not_stored(cause.to_string())),
+    }
+}
+
+fn not_stored(cause: String) -> Failure {
+    Failure::transient(
+        FailureCode::InternalError,
+        "The result could not be stored; submit the job again later.",
+    )
+    .with_private(cause)
+}

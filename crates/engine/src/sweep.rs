@@ -1,0 +1,147 @@
+//! The sweep loop: what time and crashes leave behind.
+//!
+//! Often: leases that ran out. Seldom: results past their retention, rows past theirs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Clock, Job, JobState, Lease, NodeId};
+use store::{Ending, FileStore, Store, StoreError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::ending;
+use crate::extract::crashed;
+use crate::links::Links;
+
+/// How many jobs one statement looks at.
+const PAGE: usize = 100;
+
+/// The bounds of sweeping.
+#[derive(Debug, Clone)]
+pub struct SweepConfig {
+    /// How often leases are looked at.
+    pub leases_every: Duration,
+    /// How often results and rows are looked at.
+    pub retention_every: Duration,
+    /// How often a job is tried; the same as the extract loop's.
+    pub max_attempts: u32,
+    /// How long a claim of this loop lasts.
+    pub lease: Duration,
+    /// A result whose event is not delivered yet is kept at least this much longer than now.
+    pub undelivered_margin: Duration,
+    /// And at most so long after the job's completion.
+    pub undelivered_at_most: Duration,
+    /// How long rows of ended jobs are kept.
+    pub keep_rows: Duration,
+}
+
+/// What the loop works with.
+pub struct SweepParts {
+    /// Rows.
+    pub store: Store,
+    /// Files.
+    pub files: FileStore,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Makes public links.
+    pub links: Links,
+    /// This node.
+    pub node: NodeId,
+}
+
+/// The loop.
+pub struct SweepLoop {
+    parts: SweepParts,
+    config: SweepConfig,
+}
+
+impl SweepLoop {
+    /// A loop over these parts; nothing happens before [`Self::run`].
+    pub fn new(parts: SweepParts, config: SweepConfig) -> Self {
+        Self { parts, config }
+    }
+
+    /// Runs until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut retention_due = Instant::now();
+        while !stop.is_cancelled() {
+            if let Err(cause) = self.leases().await {
+                tracing::warn!(%cause, "leases could not be swept; trying again");
+            }
+            if Instant::now() >= retention_due {
+                retention_due = Instant::now() + self.config.retention_every;
+                if let Err(cause) = self.retention().await {
+                    tracing::warn!(%cause, "retention could not be swept; trying again");
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(self.config.leases_every) => {}
+            }
+        }
+    }
+
+    /// Puts back what a lost worker held, and fails what was lost too often.
+    pub async fn leases(&self) -> Result<(), StoreError> {
+        let store = &self.parts.store;
+        let released = store.release_expired_jobs(self.config.max_attempts, self.parts.clock.now()).await?;
+        if released > 0 {
+            tracing::warn!(released, "jobs whose worker was lost are queued again");
+        }
+        let spent = store
+            .claim_spent_jobs(
+                &self.parts.node,
+                self.config.max_attempts,
+                self.config.lease,
+                PAGE,
+                self.parts.clock.now(),
+            )
+            .await?;
+        for lease in spent {
+            self.fail(&lease).await?;
+        }
+        Ok(())
+    }
+
+    async fn fail(&self, lease: &Lease<Job>) -> Result<(), StoreError> {
+        let JobState::Processing(processing) = lease.item.state.clone() else {
+            tracing::error!(job = %lease.item.id, "a claimed job is not processing");
+            return Ok(());
+        };
+        let now = self.parts.clock.now();
+        let failed = processing.fail(crashed(lease.item.attempts), now);
+        tracing::warn!(job = %lease.item.id, attempts = lease.item.attempts, "a job was lost at every attempt; it has failed");
+        ending::finish(&self.parts.store, &self.parts.links, lease, &Ending::Failed(failed), now).await?;
+        Ok(())
+    }
+
+    /// Keeps what is still needed, deletes what is past its time.
+    pub async fn retention(&self) -> Result<(), StoreError> {
+        let store = &self.parts.store;
+        let now = self.parts.clock.now();
+        // First, so that nothing that an undelivered event names is deleted below.
+        store.keep_undelivered(now, self.config.undelivered_margin, self.config.undelivered_at_most).await?;
+        loop {
+            let expired = store.expired_jobs(now, PAGE).await?;
+            let mut swept = Vec::with_capacity(expired.len());
+            for job in &expired {
+                match self.parts.files.delete_prefix(job.as_str()).await {
+                    Ok(()) => swept.push(job.clone()),
+                    Err(cause) => {
+                        tracing::warn!(%job, %cause, "expired files could not be deleted; trying again later")
+                    }
+                }
+            }
+            store.mark_swept(&swept).await?;
+            if expired.len() < PAGE || swept.is_empty() {
+                break;
+            }
+        }
+        let trimmed = store.trim(now, self.config.keep_rows).await?;
+        if trimmed > 0 {
+            tracing::info!(trimmed, "rows of old jobs were deleted");
+        }
+        Ok(())
+    }
+}
