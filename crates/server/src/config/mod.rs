@@ -86,6 +86,8 @@ pub(crate) struct Settings {
     pub(crate) header_read_timeout: Duration,
     #[serde(deserialize_with = "values::duration")]
     pub(crate) request_timeout: Duration,
+    #[serde(deserialize_with = "values::duration")]
+    pub(crate) write_stall_timeout: Duration,
     #[serde(deserialize_with = "values::bytes")]
     pub(crate) max_body_bytes: u64,
     pub(crate) rate_limit_per_second: u32,
@@ -97,10 +99,17 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "values::duration")]
     pub(crate) lease: Duration,
     pub(crate) max_attempts: u32,
+    #[serde(deserialize_with = "values::durations")]
+    pub(crate) retry_waits: Vec<Duration>,
+    pub(crate) estimated_job_secs: u64,
+    #[serde(deserialize_with = "values::duration")]
+    pub(crate) progress_interval: Duration,
     #[serde(deserialize_with = "values::duration")]
     pub(crate) poll_interval: Duration,
     #[serde(deserialize_with = "values::duration")]
     pub(crate) sweep_interval: Duration,
+    #[serde(deserialize_with = "values::duration")]
+    pub(crate) retention_interval: Duration,
     #[serde(deserialize_with = "values::bytes")]
     pub(crate) min_free_bytes: u64,
     #[serde(deserialize_with = "values::duration")]
@@ -108,23 +117,26 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "values::duration")]
     pub(crate) undelivered_retention: Duration,
     #[serde(deserialize_with = "values::duration")]
+    pub(crate) undelivered_margin: Duration,
+    #[serde(deserialize_with = "values::duration")]
     pub(crate) row_retention: Duration,
 
     #[serde(deserialize_with = "values::duration")]
     pub(crate) source_connect_timeout: Duration,
     #[serde(deserialize_with = "values::duration")]
     pub(crate) source_first_byte_timeout: Duration,
+    #[serde(deserialize_with = "values::bytes")]
+    pub(crate) source_min_bytes_per_sec: u64,
     #[serde(deserialize_with = "values::duration")]
     pub(crate) source_stall_window: Duration,
-    #[serde(deserialize_with = "values::bytes")]
-    pub(crate) source_stall_bytes: u64,
     #[serde(deserialize_with = "values::duration")]
     pub(crate) source_timeout: Duration,
+    pub(crate) source_retries: u32,
+    #[serde(deserialize_with = "values::bytes")]
+    pub(crate) max_fetched_bytes: u64,
     pub(crate) max_redirects: u32,
     #[serde(deserialize_with = "values::bytes")]
-    pub(crate) max_spool_bytes: u64,
-    #[serde(deserialize_with = "values::bytes")]
-    pub(crate) max_spool_total_bytes: u64,
+    pub(crate) max_spooled_bytes: u64,
     #[serde(deserialize_with = "values::parsed")]
     pub(crate) extra_ca_file: Option<PathBuf>,
 
@@ -145,6 +157,8 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "values::durations")]
     pub(crate) webhook_retry_waits: Vec<Duration>,
     pub(crate) webhook_retry_jitter: f64,
+    #[serde(deserialize_with = "values::duration")]
+    pub(crate) webhook_max_retry_after: Duration,
     pub(crate) webhook_slots: usize,
 
     /// Credentials and endpoint of the file store, from the variables that its own tools read.
@@ -183,6 +197,12 @@ impl Settings {
             .collect();
         check::values(&settings)?;
         Ok(settings)
+    }
+
+    /// The built-in defaults alone.
+    #[cfg(test)]
+    pub(crate) fn defaults() -> Self {
+        Self::from_layers(&Flags::default(), std::iter::empty()).expect("the defaults are sound")
     }
 
     /// Extractions at once on this node.

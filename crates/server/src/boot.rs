@@ -1,0 +1,230 @@
+//! Which concrete part stands behind which port: the only file that names them together, and where settings become
+//! the rooms' own configurations.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use domain::{Clock, NodeId, RetryPolicy};
+use egress::{Egress, EgressConfig, GuardConfig, NotifyConfig, SourceConfig, TlsConfig};
+use engine::deliver::DeliverParts;
+use engine::extract::ExtractParts;
+use engine::sweep::SweepParts;
+use engine::{
+    CancellationToken, DeliverConfig, DeliverLoop, ExtractConfig, ExtractLoop, Links, Submit, SubmitConfig,
+    SweepConfig, SweepLoop,
+};
+use media::{AvLimits, Supervisor, SupervisorConfig};
+use metrics_exporter_prometheus::PrometheusHandle;
+use store::{DataDirLock, FileStore, MasterKey, Store};
+use url::Url;
+
+use crate::cli::Stop;
+use crate::clock::SystemClock;
+use crate::config::Settings;
+use crate::data_dir::DataDir;
+use crate::http::{Api, Limits};
+
+/// What most commands need: the data folder and the rows.
+pub(crate) struct Rows {
+    pub(crate) dir: DataDir,
+    pub(crate) store: Store,
+    master_key: MasterKey,
+}
+
+/// Opens the database and brings it to this version's schema.
+pub(crate) async fn open_rows(settings: &Settings) -> Result<Rows, Stop> {
+    let dir = DataDir::open(&settings.data_dir)?;
+    let (url, master_key) = (dir.database(settings)?, dir.master_key(settings)?);
+    let store = Store::connect(&url, master_key.clone()).await?;
+    store.migrate().await?;
+    Ok(Rows { dir, store, master_key })
+}
+
+/// As [`open_rows`], for the one service that may use the data folder.
+pub(crate) async fn lock_and_open_rows(settings: &Settings) -> Result<(DataDirLock, Rows), Stop> {
+    let lock = DataDirLock::acquire(DataDir::open(&settings.data_dir)?.path())?;
+    Ok((lock, open_rows(settings).await?))
+}
+
+/// Opens the file store.
+pub(crate) fn open_files(settings: &Settings, dir: &DataDir) -> Result<FileStore, Stop> {
+    let Some(url) = &settings.storage_url else { return Ok(FileStore::open_folder(&dir.files()?)?) };
+    let url = Url::parse(url.expose()).map_err(|cause| Stop::Usage(format!("storage_url: {cause}")))?;
+    let options: HashMap<String, String> = settings
+        .storage_options
+        .iter()
+        .map(|(name, value)| (name.clone(), value.expose().to_owned()))
+        .collect();
+    Ok(FileStore::open(&url, &options)?)
+}
+
+/// Everything that connects outwards.
+pub(crate) fn egress(settings: &Settings, scratch: PathBuf) -> Result<Egress, Stop> {
+    let config = EgressConfig {
+        guard: GuardConfig { allow_networks: settings.allow_networks.clone(), ..GuardConfig::default() },
+        tls: TlsConfig { extra_roots: settings.extra_ca_file.clone() },
+        source: SourceConfig {
+            max_bytes: settings.max_source_bytes,
+            max_fetched_bytes: settings.max_fetched_bytes,
+            connect_timeout: settings.source_connect_timeout,
+            first_byte_timeout: settings.source_first_byte_timeout,
+            min_bytes_per_sec: settings.source_min_bytes_per_sec,
+            stall_window: settings.source_stall_window,
+            total_timeout: settings.source_timeout,
+            max_redirects: settings.max_redirects,
+            retries: settings.source_retries,
+            scratch_dir: scratch,
+            max_spooled_bytes: settings.max_spooled_bytes,
+            ..SourceConfig::default()
+        },
+        notify: NotifyConfig { total_timeout: settings.webhook_timeout, ..NotifyConfig::default() },
+    };
+    Egress::new(config, Arc::new(SystemClock))
+        .map_err(|cause| Stop::Failed(format!("outbound connections: {cause}")))
+}
+
+/// The sandbox and the zygote; refuses where a wall is missing.
+pub(crate) async fn supervisor(settings: &Settings) -> Result<Supervisor, Stop> {
+    let config = SupervisorConfig {
+        max_memory_bytes: settings.child_memory_bytes,
+        max_cpu_secs: settings.child_cpu.as_secs().max(1),
+        stall_timeout: settings.child_stall_timeout,
+        total_timeout: settings.child_timeout,
+        av: AvLimits {
+            max_decoded_samples: settings.max_decoded_samples,
+            max_output_bytes: settings.max_result_bytes,
+            ..AvLimits::default()
+        },
+        ..SupervisorConfig::default()
+    };
+    Supervisor::start(config).await.map_err(|cause| Stop::Failed(cause.to_string()))
+}
+
+/// Makes public links. Where no public address is configured, `listening` is it.
+pub(crate) fn links(settings: &Settings, listening: SocketAddr, rows: &Rows) -> Result<Links, Stop> {
+    let base = match &settings.public_url {
+        Some(url) => url.clone(),
+        None => Url::parse(&format!("http://{listening}"))
+            .map_err(|cause| Stop::Failed(format!("the address {listening} makes no URL: {cause}")))?,
+    };
+    let text = rows.master_key.to_text();
+    let key = STANDARD.decode(text.expose()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    let key = key.ok_or_else(|| Stop::Failed("the master key does not have 32 bytes".to_owned()))?;
+    Ok(Links::new(&base, &key))
+}
+
+/// The parts of a running node.
+pub(crate) struct Node {
+    pub(crate) settings: Settings,
+    pub(crate) rows: Rows,
+    pub(crate) files: FileStore,
+    pub(crate) egress: Egress,
+    pub(crate) links: Links,
+    pub(crate) scratch: PathBuf,
+    pub(crate) id: NodeId,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Node {
+    /// What the HTTP handlers work with.
+    pub(crate) fn api(&self, metrics: PrometheusHandle, stop: CancellationToken) -> Api {
+        let settings = &self.settings;
+        let config = SubmitConfig {
+            max_queued: settings.max_queued,
+            idempotency_keep: settings.idempotency_retention,
+            workers: settings.workers() as u64,
+            estimated_job_secs: settings.estimated_job_secs,
+        };
+        let policy = Arc::clone(&self.egress.guard);
+        Api {
+            store: self.rows.store.clone(),
+            files: self.files.clone(),
+            submit: Submit::new(self.rows.store.clone(), policy, Arc::clone(&self.clock), config),
+            links: self.links.clone(),
+            clock: Arc::clone(&self.clock),
+            limits: Limits::new(settings.rate_limit_per_second, settings.rate_limit_burst),
+            metrics,
+            stop,
+            max_body_bytes: usize::try_from(settings.max_body_bytes).unwrap_or(usize::MAX),
+            request_timeout: settings.request_timeout,
+        }
+    }
+
+    /// The loop that turns queued jobs into results.
+    pub(crate) fn extract_loop(&self, supervisor: Supervisor) -> ExtractLoop {
+        let settings = &self.settings;
+        let parts = ExtractParts {
+            store: self.rows.store.clone(),
+            files: self.files.clone(),
+            opener: self.egress.sources.clone(),
+            extractor: Arc::new(supervisor),
+            clock: Arc::clone(&self.clock),
+            links: self.links.clone(),
+            node: self.id.clone(),
+        };
+        let config = ExtractConfig {
+            slots: settings.workers(),
+            lease: settings.lease,
+            max_attempts: settings.max_attempts,
+            retry_waits: settings.retry_waits.clone(),
+            poll: settings.poll_interval,
+            progress_every: settings.progress_interval,
+            retention: settings.retention,
+            scratch: self.scratch.clone(),
+            min_free_bytes: settings.min_free_bytes,
+            grace: settings.drain_timeout,
+        };
+        ExtractLoop::new(parts, config)
+    }
+
+    /// The loop that brings events to their receivers.
+    pub(crate) fn deliver_loop(&self) -> DeliverLoop {
+        let settings = &self.settings;
+        let parts = DeliverParts {
+            store: self.rows.store.clone(),
+            notifier: self.egress.webhooks.clone(),
+            clock: Arc::clone(&self.clock),
+            node: self.id.clone(),
+        };
+        let config = DeliverConfig {
+            slots: settings.webhook_slots,
+            // An attempt must end within its lease, with time to write down what came of it.
+            lease: settings.webhook_timeout + settings.lease.max(Duration::from_secs(15)),
+            retry: RetryPolicy {
+                waits: settings.webhook_retry_waits.clone(),
+                jitter: settings.webhook_retry_jitter,
+            },
+            max_retry_after: settings.webhook_max_retry_after,
+            poll: settings.poll_interval,
+            grace: settings.drain_timeout,
+        };
+        DeliverLoop::new(parts, config)
+    }
+
+    /// The loop that cleans up after time and crashes.
+    pub(crate) fn sweep_loop(&self) -> SweepLoop {
+        let settings = &self.settings;
+        let parts = SweepParts {
+            store: self.rows.store.clone(),
+            files: self.files.clone(),
+            clock: Arc::clone(&self.clock),
+            links: self.links.clone(),
+            node: self.id.clone(),
+        };
+        let config = SweepConfig {
+            leases_every: settings.sweep_interval,
+            retention_every: settings.retention_interval,
+            max_attempts: settings.max_attempts,
+            lease: settings.lease,
+            undelivered_margin: settings.undelivered_margin,
+            undelivered_at_most: settings.undelivered_retention,
+            keep_rows: settings.row_retention,
+        };
+        SweepLoop::new(parts, config)
+    }
+}

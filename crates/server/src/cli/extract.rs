@@ -1,0 +1,253 @@
+//! `audio-extract extract SOURCE`: one extraction without a server, by the same parts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use domain::{
+    AddressPolicy as _, AudioFormat, Bitrate, ExtractOrder, Extracted, Extractor as _, Failure, Loudness,
+    OutputSpec, ProgressSink as _, Quality, Source, SourceOpener as _, SourceSpec, Step, WebUrl,
+};
+use egress::FileSource;
+use serde::Serialize;
+
+use super::progress::Shown;
+use super::{Stop, block_on, print};
+use crate::boot;
+use crate::config::{Flags, Settings};
+
+#[derive(Args)]
+#[command(arg_required_else_help = true)]
+pub(super) struct ExtractArgs {
+    /// A media file, or its http or https URL
+    source: String,
+    /// Where to write the audio; without it, beside you, under the source's name
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// mp3, aac, flac, wav, ogg or opus; without it, what the output's extension says, else mp3
+    #[arg(short, long)]
+    format: Option<String>,
+    /// low, medium, high or extreme
+    #[arg(long, default_value = "medium")]
+    quality: String,
+    /// Like 192k; wins over quality
+    #[arg(long)]
+    bitrate: Option<String>,
+    /// Normalise the loudness
+    #[arg(long)]
+    normalize: bool,
+    /// Print the result as a JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    later: LaterArgs,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Options that have their name already and their meaning later.
+#[derive(Args)]
+struct LaterArgs {
+    #[arg(long, hide = true)]
+    preserve_metadata: bool,
+    #[arg(long, hide = true)]
+    track: Option<String>,
+    #[arg(long, hide = true)]
+    start: Option<String>,
+    #[arg(long, hide = true)]
+    end: Option<String>,
+    #[arg(long, hide = true)]
+    channels: Option<String>,
+    #[arg(long, hide = true)]
+    sample_rate: Option<String>,
+}
+
+impl LaterArgs {
+    fn given(&self) -> Option<&'static str> {
+        let options = [
+            ("--preserve-metadata", self.preserve_metadata),
+            ("--track", self.track.is_some()),
+            ("--start", self.start.is_some()),
+            ("--end", self.end.is_some()),
+            ("--channels", self.channels.is_some()),
+            ("--sample-rate", self.sample_rate.is_some()),
+        ];
+        options.into_iter().find_map(|(name, is_given)| is_given.then_some(name))
+    }
+}
+
+/// What an extraction made, in the words of the API.
+#[derive(Serialize)]
+struct MadeFile<'a> {
+    filename: &'a str,
+    size: u64,
+    duration: f64,
+    format: &'static str,
+    bitrate: String,
+    method: &'static str,
+}
+
+/// What was typed, understood.
+struct Plan {
+    source: Origin,
+    output: OutputSpec,
+    into: PathBuf,
+}
+
+enum Origin {
+    File(PathBuf),
+    Url(SourceSpec),
+}
+
+pub(super) fn run(args: ExtractArgs) -> Result<(), Stop> {
+    if let Some(option) = args.later.given() {
+        return Err(Stop::Usage(format!("{option} is not supported yet")));
+    }
+    let plan = plan(&args)?;
+    let settings = Settings::load(&args.flags)?;
+    block_on(async move {
+        let progress = Shown::start();
+        let made = tokio::select! {
+            made = extract(&settings, &plan, &progress) => made,
+            _ = tokio::signal::ctrl_c() => Err(Stop::Failed("interrupted".to_owned())),
+        };
+        progress.end();
+        report(&plan, &made?, args.json)
+    })
+}
+
+/// Turns what was typed into what it means.
+fn plan(args: &ExtractArgs) -> Result<Plan, Stop> {
+    let source = if args.source.contains("://") {
+        let url = WebUrl::parse(&args.source).map_err(|reason| Stop::Usage(format!("SOURCE: {reason}")))?;
+        Origin::Url(SourceSpec::Url { url, headers: Vec::new() })
+    } else {
+        Origin::File(PathBuf::from(&args.source))
+    };
+    let format = match (&args.format, &args.output) {
+        (Some(name), _) => {
+            known("--format", name, AudioFormat::parse(name), "mp3, aac, flac, wav, ogg, opus")?
+        }
+        (None, Some(path)) => {
+            let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+            AudioFormat::parse(&extension.to_ascii_lowercase()).ok_or_else(|| {
+                Stop::Usage("the output's extension names no format; give one with --format".to_owned())
+            })?
+        }
+        (None, None) => AudioFormat::Mp3,
+    };
+    let quality =
+        known("--quality", &args.quality, Quality::parse(&args.quality), "low, medium, high, extreme")?;
+    let bitrate = args.bitrate.as_deref().map(|text| Bitrate::parse(text, format)).transpose();
+    let bitrate = bitrate.map_err(|error| Stop::Usage(format!("--bitrate: {}", error.reason)))?;
+    let output = OutputSpec { format, quality, bitrate, normalize: args.normalize.then(Loudness::default) };
+    let into = args
+        .output
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(format!("{}.{}", source.stem(), format.as_str())));
+    if let Origin::File(path) = &source
+        && is_same_file(path, &into)
+    {
+        return Err(Stop::Usage("the output would replace the source; give another name with -o".to_owned()));
+    }
+    Ok(Plan { source, output, into })
+}
+
+fn known<T>(option: &str, text: &str, parsed: Option<T>, choices: &str) -> Result<T, Stop> {
+    parsed.ok_or_else(|| Stop::Usage(format!("{option}: `{text}` is none of {choices}")))
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+impl Origin {
+    /// What people call it.
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => path
+                .file_name()
+                .map_or_else(|| "source".to_owned(), |name| name.to_string_lossy().into_owned()),
+            Self::Url(spec) => spec.name().to_owned(),
+        }
+    }
+
+    /// Its name without its extension.
+    fn stem(&self) -> String {
+        let name = self.name();
+        let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
+        if stem.is_empty() { "audio".to_owned() } else { stem.to_owned() }
+    }
+}
+
+async fn extract(settings: &Settings, plan: &Plan, progress: &Shown) -> Result<Extracted, Stop> {
+    let source = open(settings, &plan.source).await?;
+    let supervisor = boot::supervisor(settings).await?;
+    let draft = Draft::beside(&plan.into);
+    let name = plan.source.name();
+    let order = ExtractOrder { source, source_name: &name, output: &plan.output, into: &draft.0, progress };
+    let extracted = supervisor.extract(order).await.map_err(|failure| failed(&failure))?;
+    progress.progressed(Step::Finalizing, Some(1.0));
+    std::fs::rename(&draft.0, &plan.into)
+        .map_err(|cause| Stop::Failed(format!("{}: {cause}", plan.into.display())))?;
+    Ok(extracted)
+}
+
+async fn open(settings: &Settings, origin: &Origin) -> Result<Arc<dyn Source>, Stop> {
+    match origin {
+        Origin::File(path) => {
+            let source = FileSource::open(path);
+            let source = source.map_err(|cause| Stop::Failed(format!("{}: {cause}", path.display())))?;
+            Ok(Arc::new(source))
+        }
+        Origin::Url(spec) => {
+            let SourceSpec::Url { url, .. } = spec;
+            let egress = boot::egress(settings, std::env::temp_dir())?;
+            egress.guard.check(url.url()).map_err(|refused| {
+                Stop::Failed(format!("{}; --allow-networks opens private networks", refused.0))
+            })?;
+            egress.sources.open(spec).await.map_err(|failure| failed(&failure))
+        }
+    }
+}
+
+/// Here the customer is the operator, and may know everything.
+fn failed(failure: &Failure) -> Stop {
+    let private = failure.private.as_ref().map_or_else(String::new, |private| format!(" [{private}]"));
+    Stop::Failed(format!("{failure}{private}"))
+}
+
+/// The file while it is being made: beside its place, so that it gets there whole or not at all.
+struct Draft(PathBuf);
+
+impl Draft {
+    fn beside(path: &Path) -> Self {
+        let mut name = std::ffi::OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(format!(".{}.part", std::process::id()));
+        Self(path.with_file_name(name))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // After a success it has moved away and there is nothing to remove.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn report(plan: &Plan, made: &Extracted, as_json: bool) -> Result<(), Stop> {
+    let filename = plan.into.display().to_string();
+    let result = MadeFile {
+        filename: &filename,
+        size: made.size,
+        duration: (made.duration_secs() * 1000.0).round() / 1000.0,
+        format: plan.output.format.as_str(),
+        bitrate: format!("{}k", made.bitrate_kbps()),
+        method: made.method.as_str(),
+    };
+    if as_json {
+        return print(&serde_json::json!(result).to_string());
+    }
+    print(&format!("{filename}: {} bytes, {} s, {}", result.size, result.duration, result.bitrate))
+}

@@ -1,0 +1,126 @@
+//! The API over HTTP: what is asked becomes a call of the engine or the store, what they say becomes an answer.
+//!
+//! [`serve`] has the connections, [`router`] the endpoints, `auth` who may, `refusal` how errors are answered.
+
+mod auth;
+mod disposition;
+mod health;
+mod jobs;
+mod range;
+mod refusal;
+mod request_id;
+mod results;
+pub(crate) mod serve;
+mod timed_writes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Router, http::Method};
+use domain::Clock;
+use engine::{CancellationToken, Links, Submit};
+use metrics_exporter_prometheus::PrometheusHandle;
+use store::{FileStore, Store};
+use tower_http::catch_panic::CatchPanicLayer;
+use wire::{BASE_PATH, ErrorCode};
+
+use refusal::Refusal;
+
+pub(crate) use auth::Limits;
+
+/// What the handlers work with.
+pub(crate) struct Api {
+    pub(crate) store: Store,
+    pub(crate) files: FileStore,
+    pub(crate) submit: Submit,
+    pub(crate) links: Links,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Option<Limits>,
+    pub(crate) metrics: PrometheusHandle,
+    /// Cancelled when the service begins to stop.
+    pub(crate) stop: CancellationToken,
+    /// The largest body that is read, in bytes.
+    pub(crate) max_body_bytes: usize,
+    /// How long a request may take until its answer begins.
+    pub(crate) request_timeout: Duration,
+}
+
+/// The endpoints of the API and the public links, in front of those of the operator.
+pub(crate) fn router(api: Arc<Api>) -> Router {
+    let v1 = Router::new()
+        .route("/v1/extract", post(jobs::extract))
+        .route("/v1/batch", post(jobs::batch))
+        .route("/v1/batch/{batch_id}", get(jobs::batch_status))
+        .route("/v1/status/{job_id}", get(jobs::status))
+        .route("/v1/download/{job_id}", get(results::download));
+    let routes = Router::new()
+        .nest(BASE_PATH, v1)
+        .route("/audio/{job_id}/{filename}", get(results::public_link))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&api), refuse_while_stopping))
+        .merge(health_router())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed);
+    layered(routes, &api).with_state(api)
+}
+
+/// The endpoints of the operator alone: what a node serves that has no API.
+pub(crate) fn operator_router(api: Arc<Api>) -> Router {
+    let routes = health_router().fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+    layered(routes, &api).with_state(api)
+}
+
+fn health_router() -> Router<Arc<Api>> {
+    Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+}
+
+fn layered(routes: Router<Arc<Api>>, api: &Arc<Api>) -> Router<Arc<Api>> {
+    routes
+        .layer(middleware::from_fn_with_state(Arc::clone(api), within_time))
+        .layer(DefaultBodyLimit::max(api.max_body_bytes))
+        .layer(CatchPanicLayer::custom(refusal::panicked))
+        .layer(middleware::from_fn(request_id::layer))
+}
+
+/// An answer in the envelope.
+fn json(status: StatusCode, body: Vec<u8>) -> Response {
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (status, kind, Body::from(body)).into_response()
+}
+
+async fn not_found() -> Refusal {
+    Refusal::new(ErrorCode::NotFound, "Check the path: there is nothing here.")
+}
+
+async fn method_not_allowed(method: Method) -> Refusal {
+    Refusal::new(ErrorCode::InvalidRequest, "Use a method that the `Allow` header names.")
+        .with_details(format!(
+            "this path does not take {}",
+            &method.as_str()[..method.as_str().len().min(32)]
+        ))
+        .with_status(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// A service that stops takes nothing new, so that a client goes to another node or comes back.
+async fn refuse_while_stopping(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    if api.stop.is_cancelled() {
+        return Refusal::unavailable("Try again in a moment: the service is restarting.").into_response();
+    }
+    next.run(request).await
+}
+
+/// Bounds what a request takes until its answer begins; a body that drips in is part of it.
+async fn within_time(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(api.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Refusal::unavailable("Try again in a moment: the request took too long.").into_response(),
+    }
+}

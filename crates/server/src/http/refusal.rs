@@ -1,0 +1,149 @@
+//! How an error is answered. The only place that knows which code has which status.
+
+use std::any::Any;
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use domain::FailureCode;
+use engine::SubmitError;
+use store::StoreError;
+use wire::{ErrorCode, RequestError};
+
+use super::{json, request_id};
+
+/// When to come back after a 503: long enough for a restart or a failover, short enough not to lose the customer.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
+/// When to come back to a full queue: jobs take seconds to minutes.
+const QUEUE_FULL_RETRY: Duration = Duration::from_secs(30);
+
+/// An answer that says no.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    error: RequestError,
+    retry_after: Option<Duration>,
+}
+
+/// The status of each code, as the contract has it.
+fn status_of(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::InvalidRequest
+        | ErrorCode::InvalidSource
+        | ErrorCode::InvalidOutput
+        | ErrorCode::InvalidJobId
+        | ErrorCode::TooManyJobs => StatusCode::BAD_REQUEST,
+        ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
+        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::JobNotFound | ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::JobNotCompleted => StatusCode::ACCEPTED,
+        ErrorCode::FileExpired => StatusCode::GONE,
+        ErrorCode::QueueFull | ErrorCode::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::IdempotencyConflict => StatusCode::CONFLICT,
+        ErrorCode::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
+        // A failed job's result was asked for: the request conflicts with the job's state.
+        ErrorCode::Job(
+            FailureCode::DownloadFailed
+            | FailureCode::InvalidVideo
+            | FailureCode::ExtractionFailed
+            | FailureCode::JobCancelled
+            | FailureCode::InternalError,
+        ) => StatusCode::CONFLICT,
+    }
+}
+
+impl Refusal {
+    pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        RequestError::new(code, message).into()
+    }
+
+    #[must_use]
+    pub(super) fn with_details(mut self, details: impl Into<String>) -> Self {
+        self.error = self.error.with_details(details);
+        self
+    }
+
+    #[must_use]
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    pub(super) fn rate_limited(wait: Duration) -> Self {
+        let refusal = Self::new(ErrorCode::RateLimited, "Slow down: this API key makes too many requests.");
+        Self { retry_after: Some(wait), ..refusal }
+    }
+
+    pub(super) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::ServiceUnavailable, message)
+    }
+
+    pub(super) fn job_not_found() -> Self {
+        Self::new(ErrorCode::JobNotFound, "Check the job id: this API key has no such job.")
+    }
+
+    /// A defect: what is known goes to the log, the customer gets an id to quote.
+    pub(super) fn internal(cause: impl std::fmt::Display) -> Self {
+        let id = request_id::current();
+        tracing::error!(request = %id, %cause, "a request failed");
+        Self::new(
+            ErrorCode::InternalError,
+            "Try again; if it happens again, quote the request id to support.",
+        )
+        .with_details(format!("request {id}"))
+    }
+}
+
+impl From<RequestError> for Refusal {
+    fn from(error: RequestError) -> Self {
+        let retry_after = match error.code {
+            ErrorCode::QueueFull => Some(QUEUE_FULL_RETRY),
+            ErrorCode::ServiceUnavailable => Some(UNAVAILABLE_RETRY),
+            _ => None,
+        };
+        Self { status: status_of(error.code), error, retry_after }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(cause: StoreError) -> Self {
+        if !cause.is_unavailable() {
+            return Self::internal(cause);
+        }
+        tracing::warn!(request = %request_id::current(), %cause, "a request could not be served");
+        Self::unavailable("Try again in a moment: a part of the service is not available.")
+    }
+}
+
+impl From<SubmitError> for Refusal {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Refused(error) => error.into(),
+            SubmitError::Store(cause) => cause.into(),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = json(self.status, wire::error::failure(&self.error));
+        if let Some(wait) = self.retry_after {
+            let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs.max(1)));
+        }
+        if self.error.code == ErrorCode::Unauthorized {
+            // RFC 9110 asks for the challenge; `X-API-Key` has no scheme of its own.
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// A handler panicked: the connection and the service live on.
+pub(super) fn panicked(cause: Box<dyn Any + Send>) -> Response {
+    let text = cause.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text");
+    Refusal::internal(text).into_response()
+}
