@@ -260,7 +260,11 @@ async fn write(wire: &mut Wire, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The next request of a connection, or `None` when the other side has gone.
-async fn read_request(wire: &mut Wire, buffered: &mut Vec<u8>, connection: usize) -> io::Result<Option<Seen>> {
+async fn read_request(
+    wire: &mut Wire,
+    buffered: &mut Vec<u8>,
+    connection: usize,
+) -> io::Result<Option<Seen>> {
     let head_end = loop {
         if let Some(at) = buffered.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;

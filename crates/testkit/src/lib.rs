@@ -1,5 +1,8 @@
 //! What the tests of more than one crate start: real parts, and scripted ones at the other end of a wire.
 //!
-//! Never in here: anything that the service itself runs on.
+//! Never in here: anything that the service itself runs on. Only ever a dev-dependency.
 
 pub mod host;
+mod postgres;
+
+pub use postgres::{PostgresCluster, postgres};
