@@ -1,9 +1,34 @@
 //! The extraction itself: libav, run inside the confined child.
+//!
+//! Start with `pipeline`. What it stands on, from the source to the result: `reader` (bytes of the host), `input` (the
+//! container), `track` and `container` (which stream, where, whole?), `demux`, `decode`, `playback` (sound as a correct
+//! player would play it, by `timeline`), `resample`, `loudness`, `quality` (the table), `codec`, `encode`, `output`.
+//! `whitelist` says what may be opened at all; `ffi` owns libav's values; `failures` has the sentences.
+
+mod codec;
+mod container;
+mod decode;
+mod demux;
+mod encode;
+mod failures;
+mod ffi;
+mod input;
+mod loudness;
+mod output;
+mod pipeline;
+mod playback;
+mod quality;
+mod reader;
+mod resample;
+mod timeline;
+mod track;
+mod warm;
+mod whitelist;
 
 use std::fs::File;
 use std::ops::Range;
 
-use domain::{Extracted, Failure, FailureCode, OutputSpec, Step};
+use domain::{Extracted, Failure, OutputSpec, Step};
 
 /// What has been learnt of the source once its header is read.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,9 +100,10 @@ pub(crate) struct AvOrder {
 
 /// Does one extraction. When `host` is gone, any failure will do: the parent knows the reason and does not look.
 pub(crate) fn run(order: AvOrder, host: &mut dyn Host) -> Result<Extracted, Failure> {
-    let _ = (order, host);
-    Err(Failure::permanent(FailureCode::ExtractionFailed, "Nothing can be extracted yet."))
+    pipeline::extract(order, host)
 }
 
 /// Loads and registers all that libav needs, before the jail closes. Starts no thread.
-pub(crate) fn warm() {}
+pub(crate) fn warm() {
+    warm::warm();
+}

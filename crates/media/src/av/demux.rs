@@ -1,0 +1,227 @@
+//! The packets of the chosen track, one after another, and a watch on whether the file ends where it should.
+
+use std::collections::VecDeque;
+
+use domain::Failure;
+
+use super::ffi::{AvError, Packet};
+use super::input::Input;
+use super::track::{Kind, Track, choose};
+use super::{AvLimits, Host, Probe, container, failures};
+
+/// How far to look for the picture's first time: more than any sane interleaving puts between sound and picture.
+const ALIGN_PACKETS: usize = 2_000;
+const ALIGN_BYTES: usize = 8 << 20;
+/// So many failed reads on end are the end of what can be read.
+const MOST_FAULTS_ON_END: u32 = 64;
+/// A file whose every stream begins later than this was cut from a running broadcast.
+const LIVE_CUT_SECS: f64 = 10.0;
+
+/// One track of an opened container.
+pub(super) struct Demux<'h> {
+    input: Input<'h>,
+    track: Track,
+    /// Packets that were met while looking for the picture's start.
+    waiting: VecDeque<Packet>,
+    zero_secs: Option<f64>,
+    /// How long it should be, where its end can be judged by that.
+    expected_secs: Option<f64>,
+    /// The end of what was read of any stream that is watched.
+    reach_secs: f64,
+    origin_secs: Option<f64>,
+    ending: Ending,
+}
+
+/// What is known of the way it ended.
+#[derive(Default)]
+struct Ending {
+    is_torn: bool,
+    longest_ticks: i64,
+    last_ticks: i64,
+    faults: u32,
+}
+
+impl<'h> Demux<'h> {
+    /// Opens the source, says what it is, chooses the track, and plans its bytes.
+    pub(super) fn open(host: &'h mut dyn Host, limits: &AvLimits) -> Result<Self, Failure> {
+        let mut input = Input::open(host, limits)?;
+        let duration_secs = input.duration_secs();
+        let format = container::name(&mut input)?.to_owned();
+        input.host().probed(Probe { format, duration_secs });
+        let tracks = input.tracks();
+        let track = choose(&tracks)?.clone();
+        let is_whole = container::check_complete(&mut input, &track)?;
+        let mut demux = Self {
+            expected_secs: if is_whole { None } else { expected(&input, &tracks, &track) },
+            input,
+            track,
+            waiting: VecDeque::new(),
+            zero_secs: None,
+            reach_secs: 0.0,
+            origin_secs: None,
+            ending: Ending::default(),
+        };
+        demux.align(&tracks)?;
+        Ok(demux)
+    }
+
+    /// Finds what the picture calls zero, and lets go of every stream that is not needed.
+    fn align(&mut self, tracks: &[Track]) -> Result<(), Failure> {
+        let videos: Vec<usize> =
+            tracks.iter().filter(|track| track.kind == Kind::Video).map(|track| track.index).collect();
+        let both: Vec<usize> = videos.iter().copied().chain([self.track.index]).collect();
+        if self.input.container() == "mp4" {
+            self.input.keep_only(&[self.track.index]);
+            let map = container::byte_map(&self.input, &self.track);
+            self.input.plan(map);
+            self.zero_secs = Some(self.edited_zero(tracks, &both));
+            return Ok(());
+        }
+        self.input.keep_only(&both);
+        self.zero_secs = self.first_picture(tracks, videos)?;
+        if !self.watches_all() {
+            self.input.keep_only(&[self.track.index]);
+        }
+        Ok(())
+    }
+
+    /// mp4 and mov count from the zero of their edit lists, unless they were cut from a broadcast.
+    fn edited_zero(&self, tracks: &[Track], both: &[usize]) -> f64 {
+        let starts = tracks.iter().filter(|track| both.contains(&track.index)).filter_map(|track| {
+            self.input.index(track.index).first().map(|(_, _, time)| track.time_base.secs(*time))
+        });
+        starts.min_by(f64::total_cmp).filter(|start| *start > LIVE_CUT_SECS).unwrap_or(0.0)
+    }
+
+    fn first_picture(&mut self, tracks: &[Track], mut unseen: Vec<usize>) -> Result<Option<f64>, Failure> {
+        let (mut first, mut bytes, mut packets) = (None::<f64>, 0, 0);
+        while !unseen.is_empty() && packets < ALIGN_PACKETS && bytes < ALIGN_BYTES {
+            let Some(packet) = self.read_any()? else { break };
+            packets += 1;
+            bytes += packet.size();
+            let stream = packet.stream();
+            if stream == self.track.index {
+                self.waiting.push_back(packet);
+            } else if let (Some(track), Some(time)) = (tracks.get(stream), packet.time()) {
+                unseen.retain(|index| *index != stream);
+                let at = track.time_base.secs(time);
+                first = Some(first.map_or(at, |first| first.min(at)));
+            }
+        }
+        Ok(first)
+    }
+
+    /// flv and asf say only how long the whole is, so the picture is read along to see whether it is all there.
+    fn watches_all(&self) -> bool {
+        matches!(self.input.container(), "flv" | "asf")
+    }
+
+    /// The next packet of the track.
+    pub(super) fn next(&mut self) -> Result<Option<Packet>, Failure> {
+        let packet = loop {
+            let Some(packet) = (match self.waiting.pop_front() {
+                Some(packet) => Some(packet),
+                None => self.read_any()?,
+            }) else {
+                return Ok(None);
+            };
+            if packet.stream() == self.track.index {
+                break packet;
+            }
+        };
+        if packet.is_encrypted() {
+            return Err(failures::undecodable(format!("the audio ({}) is encrypted", self.track.codec)));
+        }
+        self.ending.is_torn = packet.is_torn();
+        self.ending.last_ticks = packet.duration().unwrap_or(self.ending.longest_ticks);
+        self.ending.longest_ticks = self.ending.longest_ticks.max(self.ending.last_ticks);
+        Ok(Some(packet))
+    }
+
+    /// The next packet of any kept stream; what cannot be read is skipped.
+    fn read_any(&mut self) -> Result<Option<Packet>, Failure> {
+        let out_of_memory = |cause| failures::internal("a packet", cause);
+        let mut packet = Packet::new().map_err(out_of_memory)?;
+        for _ in 0..MOST_FAULTS_ON_END {
+            match self.input.read(&mut packet) {
+                Ok(()) => {
+                    self.reach(&packet);
+                    return Ok(Some(packet));
+                }
+                Err(_) if self.input.is_gone() => return Err(failures::gone()),
+                Err(AvError::END) => return Ok(None),
+                Err(AvError::MEMORY) => return Err(out_of_memory(AvError::MEMORY)),
+                Err(AvError::AGAIN) => {}
+                Err(_) => self.ending.faults += 1,
+            }
+        }
+        self.ending.is_torn = true;
+        Ok(None)
+    }
+
+    fn reach(&mut self, packet: &Packet) {
+        // The containers that are watched as a whole count milliseconds in all their streams.
+        let time_base = self.track.time_base;
+        if let Some(time) = packet.time() {
+            let end = time_base.secs(time.saturating_add(packet.duration().unwrap_or(0)));
+            let origin = *self.origin_secs.get_or_insert(time_base.secs(time).min(end));
+            self.reach_secs = self.reach_secs.max(end - origin);
+        }
+    }
+
+    /// The container.
+    pub(super) fn input(&mut self) -> &mut Input<'h> {
+        &mut self.input
+    }
+
+    /// The track.
+    pub(super) fn track(&self) -> &Track {
+        &self.track
+    }
+
+    /// What the picture calls zero, where there is a picture or an edit list.
+    pub(super) fn zero_secs(&self) -> Option<f64> {
+        self.zero_secs
+    }
+
+    /// Packets that the demuxer could not read.
+    pub(super) fn faults(&self) -> u32 {
+        self.ending.faults
+    }
+
+    /// How much of the last packet does not belong to the sound any more, in seconds: mp4 and mov say it by a shorter
+    /// last sample, which libav's decoder does not heed.
+    pub(super) fn surplus_secs(&self) -> f64 {
+        let is_cut = self.input.container() == "mp4" && !self.ending.is_torn;
+        let ticks = if is_cut { self.ending.longest_ticks - self.ending.last_ticks } else { 0 };
+        self.track.time_base.secs(ticks)
+    }
+
+    /// Once all is read and `heard_secs` of sound came of it: fails if the file ends before it should.
+    pub(super) fn check_end(&self, heard_secs: f64) -> Result<(), Failure> {
+        let reached = if self.watches_all() { self.reach_secs.max(heard_secs) } else { heard_secs };
+        if let Some(expected) = self.expected_secs.filter(|expected| reached + slack(*expected) < *expected) {
+            return Err(failures::truncated(reached, expected));
+        }
+        // A recording of a broadcast begins and ends wherever it was cut.
+        let is_stream =
+            matches!(self.input.container(), "ts" | "mpeg" | "mp3" | "aac" | "ac3" | "eac3" | "dts");
+        if self.ending.is_torn && !is_stream { Err(failures::torn(heard_secs)) } else { Ok(()) }
+    }
+}
+
+/// What a header's duration may be wrong by.
+fn slack(expected: f64) -> f64 {
+    (expected * 0.01).max(0.5)
+}
+
+/// How long the track should be, where the container says it of the track, or of a whole that it fills.
+fn expected(input: &Input<'_>, tracks: &[Track], track: &Track) -> Option<f64> {
+    // Their durations are computed from the end that they have, so that they prove nothing.
+    if input.duration_is_guessed() || matches!(input.container(), "ts" | "mpeg" | "ogg" | "mkv") {
+        return None;
+    }
+    let has_picture = tracks.iter().any(|track| track.kind == Kind::Video);
+    let is_overall = matches!(input.container(), "flv" | "asf") || !has_picture;
+    track.duration_secs.or_else(|| input.duration_secs().filter(|_| is_overall))
+}

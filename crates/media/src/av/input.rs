@@ -1,0 +1,385 @@
+//! A container, opened over the host: the only place where libavformat reads.
+#![allow(unsafe_code)] // the demuxer is driven and its streams are looked at through raw pointers.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+use domain::Failure;
+use ffmpeg_sys_next as sys;
+
+use super::ffi::{AvError, Layout, Options, Packet, TimeBase, text};
+use super::reader::Reader;
+use super::track::{Kind, Track};
+use super::{AvLimits, Host, failures, whitelist};
+
+/// libav's own buffer: for headers, which it reads byte by byte.
+const BUFFER_BYTES: usize = 64 << 10;
+/// How far into the stream libav may look for parameters that the header does not give, in microseconds.
+const ANALYZE_MICROS: i64 = 10_000_000;
+
+/// An opened container.
+pub(super) struct Input<'h> {
+    context: *mut sys::AVFormatContext,
+    io: *mut sys::AVIOContext,
+    /// Owned (from a box); libav's callbacks hold the same pointer, and run only within calls made here.
+    reader: *mut Reader<'h>,
+    demuxer: String,
+}
+
+impl<'h> Input<'h> {
+    /// Opens whatever it is, if it is media.
+    pub(super) fn open(host: &'h mut dyn Host, limits: &AvLimits) -> Result<Self, Failure> {
+        let reader = Box::into_raw(Box::new(Reader::new(host)));
+        let mut input =
+            Self { context: ptr::null_mut(), io: ptr::null_mut(), reader, demuxer: String::new() };
+        input.connect().map_err(|cause| failures::internal("the reader", cause))?;
+        let format = input.recognise(limits)?;
+        input.read_header(format, limits).map_err(|cause| {
+            input.unless_gone(failures::not_media(format!(
+                "it begins like {} but its header cannot be read: {cause}",
+                input.container()
+            )))
+        })?;
+        if input.wants_a_closer_look() {
+            // SAFETY: the context is open; no options are handed over.
+            let answer = unsafe { sys::avformat_find_stream_info(input.context, ptr::null_mut()) };
+            AvError::check(answer).map_err(|cause| {
+                input.unless_gone(failures::not_media(format!("no stream makes sense: {cause}")))
+            })?;
+        }
+        Ok(input)
+    }
+
+    fn connect(&mut self) -> Result<(), AvError> {
+        // SAFETY: allocates.
+        let buffer = unsafe { sys::av_malloc(BUFFER_BYTES) };
+        if buffer.is_null() {
+            return Err(AvError::MEMORY);
+        }
+        let (opaque, size) = (self.reader.cast::<c_void>(), BUFFER_BYTES as c_int);
+        // SAFETY: the buffer is handed over; the reader outlives the context (see `drop`).
+        self.io = unsafe {
+            sys::avio_alloc_context(buffer.cast(), size, 0, opaque, Some(on_read), None, Some(on_seek))
+        };
+        if self.io.is_null() {
+            // SAFETY: it was not taken over.
+            unsafe { sys::av_free(buffer) };
+            return Err(AvError::MEMORY);
+        }
+        // Every seek and every large read goes straight to the reader, which knows what is worth fetching.
+        // SAFETY: the context was just made and is ours.
+        unsafe { (*self.io).direct = 1 };
+        Ok(())
+    }
+
+    /// Which demuxer the first bytes ask for; only a whitelisted one is ever opened.
+    fn recognise(&mut self, limits: &AvLimits) -> Result<*const sys::AVInputFormat, Failure> {
+        let mut format = ptr::null();
+        // libav takes no less than 2 KiB; 1 MiB is its own default.
+        let most = u32::try_from(limits.max_probe_bytes.clamp(2048, 1 << 20)).unwrap_or(1 << 20);
+        // SAFETY: the reader's context is connected; the empty name ends with a zero.
+        let answer = unsafe {
+            sys::av_probe_input_buffer2(self.io, &mut format, c"".as_ptr(), ptr::null_mut(), 0, most)
+        };
+        let is_empty = self.reader().position() == 0 || matches!(AvError::check(answer), Err(AvError::END));
+        AvError::check(answer).map_err(|_| {
+            self.unless_gone(failures::not_media(if is_empty {
+                "it is empty"
+            } else {
+                "its first bytes are those of no known video or audio format"
+            }))
+        })?;
+        // SAFETY: on success libav has set the format, which lives for good.
+        self.demuxer = unsafe { text((*format).name) };
+        if whitelist::container(&self.demuxer).is_none() {
+            return Err(failures::not_media(format!(
+                "it is of the kind `{}`, which is not taken",
+                self.demuxer
+            )));
+        }
+        Ok(format)
+    }
+
+    fn read_header(&mut self, format: *const sys::AVInputFormat, limits: &AvLimits) -> Result<(), AvError> {
+        let list = |names: String| CString::new(names).map_err(|_| AvError::MEMORY);
+        let (demuxers, decoders) = (list(whitelist::demuxers())?, list(whitelist::decoders())?);
+        let streams = list(limits.max_streams.to_string())?;
+        let mut options = Options::new(&[
+            (c"format_whitelist", &demuxers),
+            (c"codec_whitelist", &decoders),
+            (c"protocol_whitelist", c""),
+            (c"max_streams", &streams),
+        ])?;
+        // SAFETY: allocates.
+        let mut context = unsafe { sys::avformat_alloc_context() };
+        if context.is_null() {
+            return Err(AvError::MEMORY);
+        }
+        // SAFETY: the context was just made and is ours; what is set lives at least as long.
+        unsafe {
+            (*context).pb = self.io;
+            (*context).io_open = Some(refuse_open);
+            (*context).probesize = i64::try_from(limits.max_probe_bytes).unwrap_or(i64::MAX);
+            (*context).max_analyze_duration = ANALYZE_MICROS;
+        }
+        // SAFETY: all pointers are alive; on failure libav frees the context and sets it to null.
+        let answer =
+            unsafe { sys::avformat_open_input(&mut context, c"".as_ptr(), format, options.as_mut_ptr()) };
+        self.context = context;
+        AvError::check(answer).map(|_| ())
+    }
+
+    /// Whether parameters are missing. mp4, mov and matroska say them in their header; looking further would read
+    /// the picture for nothing.
+    fn wants_a_closer_look(&self) -> bool {
+        let says_all = matches!(self.container(), "mp4" | "mkv");
+        let tracks = self.tracks();
+        let is_vague = |track: &Track| track.kind == Kind::Audio && (track.channels == 0 || track.rate == 0);
+        !says_all || tracks.is_empty() || tracks.iter().any(is_vague)
+    }
+
+    fn format_context(&self) -> &sys::AVFormatContext {
+        // SAFETY: every caller comes after a successful `read_header`; libav writes to it only in calls that take
+        // `&mut self`.
+        unsafe { &*self.context }
+    }
+
+    fn reader(&mut self) -> &mut Reader<'h> {
+        // SAFETY: it lives as long as `self`; callbacks use it only within libav's calls, none of which is running.
+        unsafe { &mut *self.reader }
+    }
+
+    fn stream(&self, index: usize) -> Option<&sys::AVStream> {
+        let context = self.format_context();
+        // SAFETY: libav keeps `nb_streams` valid pointers there.
+        (index < context.nb_streams as usize).then(|| unsafe { &**context.streams.add(index) })
+    }
+
+    /// The demuxer's short name for people; mov and matroska stand for their families.
+    pub(super) fn container(&self) -> &'static str {
+        whitelist::container(&self.demuxer).unwrap_or("media")
+    }
+
+    /// Who answers.
+    pub(super) fn host(&mut self) -> &mut dyn Host {
+        self.reader().host()
+    }
+
+    /// This failure, unless the host has gone: then that is the cause of it.
+    pub(super) fn unless_gone(&mut self, failure: Failure) -> Failure {
+        if self.reader().is_gone() { failures::gone() } else { failure }
+    }
+
+    /// The source's length in bytes.
+    pub(super) fn size(&mut self) -> Result<u64, Failure> {
+        self.reader().size().map_err(|_| failures::gone())
+    }
+
+    /// Bytes of the source, for marks that libav does not pass on. Does not disturb the demuxer.
+    pub(super) fn read_at(&mut self, offset: u64, into: &mut [u8]) -> Result<usize, Failure> {
+        self.host().read_at(offset, into).map_err(|_| failures::gone())
+    }
+
+    /// Says which bytes will be read.
+    pub(super) fn plan(&mut self, ranges: Vec<Range<u64>>) {
+        self.reader().plan(ranges);
+    }
+
+    /// Seconds, where the container says it.
+    pub(super) fn duration_secs(&self) -> Option<f64> {
+        let whole = self.format_context().duration;
+        if whole > 0 {
+            return Some(whole as f64 / f64::from(sys::AV_TIME_BASE));
+        }
+        self.tracks().iter().filter_map(|track| track.duration_secs).max_by(f64::total_cmp)
+    }
+
+    /// Whether the duration is only a guess from the bitrate, by which nothing can be judged.
+    pub(super) fn duration_is_guessed(&self) -> bool {
+        self.format_context().duration_estimation_method
+            == sys::AVDurationEstimationMethod::AVFMT_DURATION_FROM_BITRATE
+    }
+
+    /// Whether this kind of container may jump in time by design (broadcasts, chained streams).
+    pub(super) fn may_jump(&self) -> bool {
+        // SAFETY: an opened context has its format, which lives for good.
+        unsafe { (*self.format_context().iformat).flags & sys::AVFMT_TS_DISCONT != 0 }
+    }
+
+    /// A tag of the whole file.
+    pub(super) fn tag(&self, name: &std::ffi::CStr) -> Option<String> {
+        tag(self.format_context().metadata, name)
+    }
+
+    /// What streams there are.
+    pub(super) fn tracks(&self) -> Vec<Track> {
+        let count = self.format_context().nb_streams as usize;
+        (0..count).filter_map(|index| self.stream(index)).map(describe).collect()
+    }
+
+    /// The parameters that a decoder needs. Alive as long as `self`.
+    pub(super) fn parameters(&self, index: usize) -> *const sys::AVCodecParameters {
+        self.stream(index).map_or(ptr::null(), |stream| stream.codecpar.cast_const())
+    }
+
+    /// The index of one stream, as far as it is known: (position, bytes, time), in order of time.
+    pub(super) fn index(&self, index: usize) -> Vec<(u64, u64, i64)> {
+        let Some(stream) = self.stream(index) else { return Vec::new() };
+        let stream = ptr::from_ref(stream).cast_mut();
+        // SAFETY: the stream is alive; these two only look, and an entry is copied before the next call.
+        unsafe {
+            (0..sys::avformat_index_get_entries_count(stream))
+                .filter_map(|at| sys::avformat_index_get_entry(stream, at).as_ref())
+                .filter_map(|entry| {
+                    Some((u64::try_from(entry.pos).ok()?, u64::try_from(entry.size()).ok()?, entry.timestamp))
+                })
+                .collect()
+        }
+    }
+
+    /// Lets only these streams come.
+    pub(super) fn keep_only(&mut self, keep: &[usize]) {
+        let context = self.format_context();
+        for index in 0..context.nb_streams as usize {
+            let discard = if keep.contains(&index) {
+                sys::AVDiscard::AVDISCARD_DEFAULT
+            } else {
+                sys::AVDiscard::AVDISCARD_ALL
+            };
+            // SAFETY: libav keeps `nb_streams` valid pointers there, and lets its user set this field.
+            unsafe { (**context.streams.add(index)).discard = discard };
+        }
+    }
+
+    /// The next packet of any kept stream.
+    pub(super) fn read(&mut self, packet: &mut Packet) -> Result<(), AvError> {
+        packet.clear();
+        // SAFETY: both are alive, and the packet is empty, as libav wants it.
+        AvError::check(unsafe { sys::av_read_frame(self.context, packet.as_ptr()) })?;
+        Ok(())
+    }
+
+    /// Whether the host has gone.
+    pub(super) fn is_gone(&mut self) -> bool {
+        self.reader().is_gone()
+    }
+}
+
+impl Drop for Input<'_> {
+    fn drop(&mut self) {
+        // SAFETY: first the demuxer, which may still read; then its IO with the buffer that libav may have replaced;
+        // last the reader that both refer to. Null is fine for the first, checked for the second.
+        unsafe {
+            sys::avformat_close_input(&mut self.context);
+            if !self.io.is_null() {
+                sys::av_free((*self.io).buffer.cast());
+                sys::avio_context_free(&mut self.io);
+            }
+            drop(Box::from_raw(self.reader));
+        }
+    }
+}
+
+fn describe(stream: &sys::AVStream) -> Track {
+    // SAFETY: every stream has its parameters.
+    let parameters = unsafe { &*stream.codecpar };
+    let time_base = TimeBase::new(stream.time_base);
+    let positive = |number: c_int| u32::try_from(number).unwrap_or(0);
+    Track {
+        index: positive(stream.index) as usize,
+        kind: match parameters.codec_type {
+            sys::AVMediaType::AVMEDIA_TYPE_AUDIO => Kind::Audio,
+            sys::AVMediaType::AVMEDIA_TYPE_VIDEO
+                if stream.disposition & sys::AV_DISPOSITION_ATTACHED_PIC == 0 =>
+            {
+                Kind::Video
+            }
+            _ => Kind::Other,
+        },
+        codec: codec_name(parameters),
+        decoder: decoder_name(parameters.codec_id),
+        channels: Layout::copy_of(&parameters.ch_layout).channels(),
+        rate: positive(parameters.sample_rate),
+        depth: positive(parameters.bits_per_raw_sample.max(parameters.bits_per_coded_sample)),
+        is_default: stream.disposition & sys::AV_DISPOSITION_DEFAULT != 0,
+        is_encrypted: is_encrypted(stream, parameters),
+        duration_secs: (stream.duration > 0).then(|| time_base.secs(stream.duration)),
+        time_base,
+    }
+}
+
+fn codec_name(parameters: &sys::AVCodecParameters) -> String {
+    if parameters.codec_id != sys::AVCodecID::AV_CODEC_ID_NONE {
+        // SAFETY: libav answers with a text that lives for good.
+        return unsafe { text(sys::avcodec_get_name(parameters.codec_id)) };
+    }
+    let tag = parameters.codec_tag.to_le_bytes();
+    if tag.iter().all(|byte| byte.is_ascii_graphic()) {
+        String::from_utf8_lossy(&tag).into_owned()
+    } else {
+        "unknown".to_owned()
+    }
+}
+
+fn decoder_name(codec: sys::AVCodecID) -> Option<String> {
+    // SAFETY: libav answers with null or a codec that lives for good.
+    let name = unsafe { sys::avcodec_find_decoder(codec).as_ref().map(|decoder| text(decoder.name)) };
+    name.filter(|name| whitelist::allows_decoder(name))
+}
+
+/// mp4 marks encrypted tracks by their tag (`enca`; `drms` and `drmi` are FairPlay's), webm by the key's id.
+fn is_encrypted(stream: &sys::AVStream, parameters: &sys::AVCodecParameters) -> bool {
+    let is_marked = matches!(&parameters.codec_tag.to_le_bytes(), b"enca" | b"drms" | b"drmi");
+    is_marked || tag(stream.metadata, c"enc_key_id").is_some()
+}
+
+fn tag(tags: *mut sys::AVDictionary, name: &std::ffi::CStr) -> Option<String> {
+    // SAFETY: the dictionary may be null; an entry lives as long as it, and its value is copied.
+    unsafe { sys::av_dict_get(tags, name.as_ptr(), ptr::null(), 0).as_ref().map(|entry| text(entry.value)) }
+}
+
+/// libav reads. A panic must not cross into C, and counts as a host that is gone.
+unsafe extern "C" fn on_read(opaque: *mut c_void, into: *mut u8, size: c_int) -> c_int {
+    let Some(size) = usize::try_from(size).ok().filter(|size| *size > 0) else { return AvError::END.code() };
+    // SAFETY: `opaque` is the reader given at `connect`, used by nobody else while libav runs; `into` has room for
+    // `size` bytes.
+    let (reader, into) =
+        unsafe { (&mut *opaque.cast::<Reader<'_>>(), std::slice::from_raw_parts_mut(into, size)) };
+    match catch_unwind(AssertUnwindSafe(|| reader.read(into))) {
+        Ok(Ok(0)) => AvError::END.code(),
+        Ok(Ok(count)) => c_int::try_from(count).unwrap_or(c_int::MAX),
+        Ok(Err(_)) | Err(_) => AvError::STOP.code(),
+    }
+}
+
+/// libav seeks, or asks for the size.
+unsafe extern "C" fn on_seek(opaque: *mut c_void, offset: i64, whence: c_int) -> i64 {
+    // SAFETY: as in `on_read`.
+    let reader = unsafe { &mut *opaque.cast::<Reader<'_>>() };
+    let seek = || -> Option<i64> {
+        let base = match whence & !sys::AVSEEK_FORCE {
+            sys::AVSEEK_SIZE => return reader.size().ok().and_then(|size| i64::try_from(size).ok()),
+            sys::SEEK_SET => 0,
+            sys::SEEK_CUR => i64::try_from(reader.position()).ok()?,
+            sys::SEEK_END => i64::try_from(reader.size().ok()?).ok()?,
+            _ => return None,
+        };
+        let target = base.checked_add(offset)?;
+        reader.seek(u64::try_from(target).ok()?);
+        Some(target)
+    };
+    catch_unwind(AssertUnwindSafe(seek)).ok().flatten().unwrap_or(i64::from(AvError::STOP.code()))
+}
+
+/// A file that names other files gets none of them.
+unsafe extern "C" fn refuse_open(
+    _: *mut sys::AVFormatContext,
+    _: *mut *mut sys::AVIOContext,
+    _: *const c_char,
+    _: c_int,
+    _: *mut *mut sys::AVDictionary,
+) -> c_int {
+    sys::AVERROR(sys::EACCES)
+}

@@ -1,0 +1,212 @@
+//! The source as a correct player would play it: decoded, lined up with the picture, holes filled, ends trimmed,
+//! every sample counted.
+
+use domain::Failure;
+
+use super::decode::Decoder;
+use super::demux::Demux;
+use super::ffi::{AvError, Frame, Packet, Shape};
+use super::timeline::Timeline;
+use super::{AvLimits, Host, failures};
+
+/// Silence is put out in pieces of at most so many samples.
+const SILENCE_PIECE: u64 = 8192;
+/// The longest hole taken for one where the container's clock may jump (broadcasts); libav's own threshold.
+const JUMP_SECS: f64 = 10.0;
+/// The longest hole taken for one elsewhere: a recording whose microphone was off.
+const HOLE_SECS: f64 = 3600.0;
+/// So many damaged packets are enough to judge the rest by, in the middle of a file.
+const ENOUGH_DAMAGED: u64 = 100;
+
+/// Sound, frame by frame.
+pub(super) struct Playback<'h> {
+    demux: Demux<'h>,
+    decoder: Decoder,
+    timeline: Timeline,
+    /// Decoded but held back: whether it is the last one, and so to be trimmed, is known with the next.
+    held: Option<Frame>,
+    /// Its turn comes after the silence.
+    ready: Option<Frame>,
+    silence: u64,
+    flushing: bool,
+    tally: Tally,
+}
+
+/// What was counted against the limits.
+struct Tally {
+    max_samples: u64,
+    samples: u64,
+    packets: u64,
+    damaged: u32,
+}
+
+impl Tally {
+    fn count(&mut self, frame: &Frame, shape: &Shape) -> Result<(), Failure> {
+        self.samples += u64::from(frame.samples()) * u64::from(shape.layout.channels());
+        if self.samples > self.max_samples {
+            return Err(failures::over_limit(format!(
+                "more than {} samples over all channels",
+                self.max_samples
+            )));
+        }
+        Ok(())
+    }
+
+    /// Up to one packet in ten may be damaged; whether it is more is asked once there were enough of them to tell.
+    fn check_damage(&self, faults: u32, least: u64, at_secs: f64) -> Result<(), Failure> {
+        let damaged = u64::from(self.damaged) + u64::from(faults);
+        if damaged <= least || damaged * 10 <= self.packets {
+            return Ok(());
+        }
+        let packets = self.packets.max(damaged);
+        Err(failures::damaged(format!(
+            "{damaged} of {packets} packets in the first {at_secs:.1} s are damaged"
+        )))
+    }
+}
+
+impl<'h> Playback<'h> {
+    /// Opens the source and decodes up to the first frame.
+    pub(super) fn open(host: &'h mut dyn Host, limits: &AvLimits) -> Result<Self, Failure> {
+        let mut demux = Demux::open(host, limits)?;
+        let track = demux.track().clone();
+        let decoder = Decoder::open(demux.input(), &track, limits)?;
+        let max_gap_secs = if demux.input().may_jump() { JUMP_SECS } else { HOLE_SECS };
+        let mut playback = Self {
+            timeline: Timeline::new(demux.zero_secs(), max_gap_secs),
+            demux,
+            decoder,
+            held: None,
+            ready: None,
+            silence: 0,
+            flushing: false,
+            tally: Tally { max_samples: limits.max_decoded_samples, samples: 0, packets: 0, damaged: 0 },
+        };
+        playback.held = playback.decode()?;
+        if playback.held.is_none() {
+            return Err(playback.nothing_heard());
+        }
+        Ok(playback)
+    }
+
+    fn nothing_heard(&mut self) -> Failure {
+        let codec = self.demux.track().codec.clone();
+        if self.tally.packets == 0 {
+            // The header speaks of a track, and nothing of it follows.
+            return match self.demux.check_end(0.0) {
+                Err(failure) => failure,
+                Ok(()) => failures::no_audio(format!("its {codec} audio track is empty")),
+            };
+        }
+        failures::damaged(format!("none of {} packets of {codec} audio could be decoded", self.tally.packets))
+    }
+
+    /// What the sound is made of at its start; it may change later.
+    pub(super) fn shape(&self) -> Option<Shape> {
+        self.held.as_ref().and_then(Frame::shape)
+    }
+
+    /// Bits of a sample, 16 to 24: what the decoder or the header says, else what the sample format can hold.
+    pub(super) fn depth(&self) -> u32 {
+        use ffmpeg_sys_next::AVSampleFormat::*;
+        let said = [self.decoder.depth(), self.demux.track().depth].into_iter().find(|depth| *depth > 0);
+        match self.shape().map(|shape| shape.format) {
+            Some(AV_SAMPLE_FMT_U8 | AV_SAMPLE_FMT_U8P | AV_SAMPLE_FMT_S16 | AV_SAMPLE_FMT_S16P) => 16,
+            Some(AV_SAMPLE_FMT_S32 | AV_SAMPLE_FMT_S32P) => said.unwrap_or(24).clamp(16, 24),
+            _ => 24,
+        }
+    }
+
+    /// Seconds that the container promises.
+    pub(super) fn duration_secs(&mut self) -> Option<f64> {
+        self.demux.track().duration_secs.or_else(|| self.demux.input().duration_secs())
+    }
+
+    /// Seconds put out so far.
+    pub(super) fn length_secs(&self) -> f64 {
+        self.timeline.length_secs()
+    }
+
+    /// Who answers.
+    pub(super) fn host(&mut self) -> &mut dyn Host {
+        self.demux.input().host()
+    }
+
+    /// The next samples; `None` once all of it was played and was all there.
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, Failure> {
+        if let Some(frame) = self.next_silence()? {
+            return Ok(Some(frame));
+        }
+        if let Some(frame) = self.ready.take() {
+            return Ok(Some(frame));
+        }
+        let next = self.decode()?;
+        let is_last = next.is_none();
+        let Some(mut frame) = std::mem::replace(&mut self.held, next) else {
+            let length_secs = self.timeline.length_secs();
+            self.demux.check_end(length_secs)?;
+            self.tally.check_damage(self.demux.faults(), 0, length_secs)?;
+            return Ok(None);
+        };
+        let Some(shape) = frame.shape() else {
+            return Err(failures::damaged("the decoder made sound of no known kind"));
+        };
+        if is_last {
+            let surplus = (self.demux.surplus_secs() * f64::from(shape.rate)).round() as u32;
+            let keep = frame.samples().saturating_sub(surplus);
+            frame.shorten(keep);
+        }
+        self.tally.count(&frame, &shape)?;
+        let at = frame.time().map(|time| self.demux.track().time_base.secs(time));
+        self.silence = self.timeline.place(at, frame.samples(), shape.rate);
+        self.ready = Some(frame);
+        match self.next_silence()? {
+            Some(silence) => Ok(Some(silence)),
+            None => Ok(self.ready.take()),
+        }
+    }
+
+    /// A piece of the silence that comes before the frame that is ready.
+    fn next_silence(&mut self) -> Result<Option<Frame>, Failure> {
+        let Some(shape) = self.ready.as_ref().and_then(Frame::shape).filter(|_| self.silence > 0) else {
+            return Ok(None);
+        };
+        let piece = self.silence.min(SILENCE_PIECE);
+        self.silence -= piece;
+        let frame = Frame::silence(&shape, piece as i32)
+            .map_err(|cause| failures::internal("a frame of silence", cause))?;
+        self.tally.count(&frame, &shape)?;
+        Ok(Some(frame))
+    }
+
+    /// The next frame out of the decoder; damaged packets are skipped and counted.
+    fn decode(&mut self) -> Result<Option<Frame>, Failure> {
+        loop {
+            match self.decoder.receive() {
+                Ok(frame) if frame.samples() == 0 => {}
+                Ok(frame) => return Ok(Some(frame)),
+                Err(AvError::END) => return Ok(None),
+                Err(AvError::MEMORY) => return Err(failures::internal("the decoder", AvError::MEMORY)),
+                Err(AvError::AGAIN) if !self.flushing => self.feed()?,
+                Err(AvError::AGAIN) => return Ok(None),
+                Err(_) => self.skip_damaged()?,
+            }
+        }
+    }
+
+    fn feed(&mut self) -> Result<(), Failure> {
+        let packet: Option<Packet> = self.demux.next()?;
+        self.flushing = packet.is_none();
+        self.tally.packets += u64::from(packet.is_some());
+        match self.decoder.send(packet.as_ref()) {
+            Ok(()) | Err(AvError::AGAIN | AvError::END) => Ok(()),
+            Err(AvError::MEMORY) => Err(failures::internal("the decoder", AvError::MEMORY)),
+            Err(_) => self.skip_damaged(),
+        }
+    }
+
+    fn skip_damaged(&mut self) -> Result<(), Failure> {
+        self.tally.damaged = self.tally.damaged.saturating_add(1);
+        self.tally.check_damage(self.demux.faults(), ENOUGH_DAMAGED, self.timeline.length_secs())
+    }
+}

@@ -1,0 +1,216 @@
+//! What an encoder is told: the table of qualities, and what each format can hold.
+//!
+//! For two channels; kbit/s, but for Vorbis' quality steps and the lossless formats' bits of a sample:
+//!
+//! | quality | mp3 | aac | ogg | opus | flac, wav |
+//! |---|---|---|---|---|---|
+//! | low | 128 | 96 | q2 | 64 | 16 |
+//! | medium | 192 | 128 | q4 | 96 | 16 |
+//! | high | 256 | 192 | q6 | 128 | the source's, up to 24 |
+//! | extreme | 320 | 256 | q8 | 192 | the source's, up to 24 |
+//!
+//! Each channel gets half of it, so that mono costs half and 5.1 three times as much. A bitrate that was asked for is
+//! taken as it is, for whatever channels there are, as far as the format goes.
+
+use domain::{AudioFormat, OutputSpec, Quality};
+
+/// What the sound is before it is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Given {
+    /// Hz.
+    pub(super) rate: u32,
+    /// How many channels.
+    pub(super) channels: u16,
+    /// Bits of a sample, 16 to 24.
+    pub(super) depth: u32,
+}
+
+/// How an encoder spends its bits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Spending {
+    /// So many kbit/s throughout.
+    Constant(u32),
+    /// So many kbit/s on average.
+    Average(u32),
+    /// libvorbis' quality, -1 to 10.
+    Steps(f32),
+    /// All that it takes; so many bits of a sample.
+    Lossless(u32),
+}
+
+/// What the encoder is told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Encoding {
+    /// The format of the result.
+    pub(super) format: AudioFormat,
+    /// Hz.
+    pub(super) rate: u32,
+    /// How many channels.
+    pub(super) channels: u16,
+    /// How many bits.
+    pub(super) spending: Spending,
+}
+
+/// Sampling rates of MPEG-1, 2 and 2.5 layer III (ISO 11172-3, 13818-3).
+const MP3_RATES: &[u32] = &[8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
+/// Sampling rates that ADTS can name (ISO 14496-3, 1.6.3.4).
+const AAC_RATES: &[u32] =
+    &[7350, 8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000];
+/// Sampling rates that an Opus encoder takes (RFC 6716, 2).
+const OPUS_RATES: &[u32] = &[8000, 12_000, 16_000, 24_000, 48_000];
+/// What libvorbis has tuned modes for.
+const VORBIS_RATES: (u32, u32) = (8000, 192_000);
+/// The highest rate that is kept in a lossless result: above it nothing was ever recorded.
+const LOSSLESS_RATES: (u32, u32) = (1, 192_000);
+
+/// Bitrates of MPEG-1 layer III, kbit/s.
+const MPEG1_KBPS: &[u32] = &[32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
+/// Bitrates of MPEG-2 layer III, kbit/s; MPEG-2.5 has those up to 64.
+const MPEG2_KBPS: &[u32] = &[8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
+
+/// Decides for one source and one order.
+pub(super) fn encoding(given: Given, output: &OutputSpec) -> Encoding {
+    let format = output.format;
+    let most_channels = if format == AudioFormat::Mp3 { 2 } else { 8 };
+    // More channels than the format has are mixed down to two: there is no order of eight for nine.
+    let channels = if given.channels > most_channels { 2 } else { given.channels.max(1) };
+    let rate = rate(format, given.rate);
+    let of_table = |kbps: u32| (kbps * u32::from(channels) / 2).max(1);
+    let asked = output.bitrate.map(domain::Bitrate::kbps);
+    let spending = match (format, asked, output.quality) {
+        (AudioFormat::Mp3, _, quality) => {
+            Spending::Constant(mp3_kbps(rate, asked.unwrap_or(of_table([128, 192, 256, 320][step(quality)]))))
+        }
+        (AudioFormat::Aac, _, quality) => {
+            let kbps = asked.unwrap_or(of_table([96, 128, 192, 256][step(quality)]));
+            Spending::Constant(kbps.min(aac_most_kbps(rate, channels)))
+        }
+        (AudioFormat::Opus, Some(kbps), _) => Spending::Constant(kbps.min(opus_most_kbps(channels))),
+        (AudioFormat::Opus, None, quality) => {
+            Spending::Average(of_table([64, 96, 128, 192][step(quality)]).min(opus_most_kbps(channels)))
+        }
+        (AudioFormat::Ogg, Some(kbps), _) => Spending::Average(kbps),
+        (AudioFormat::Ogg, None, quality) => Spending::Steps([2.0, 4.0, 6.0, 8.0][step(quality)]),
+        (AudioFormat::Flac | AudioFormat::Wav, _, Quality::Low | Quality::Medium) => Spending::Lossless(16),
+        (AudioFormat::Flac | AudioFormat::Wav, _, Quality::High | Quality::Extreme) => {
+            Spending::Lossless(if given.depth > 16 { 24 } else { 16 })
+        }
+    };
+    Encoding { format, rate, channels, spending }
+}
+
+fn step(quality: Quality) -> usize {
+    match quality {
+        Quality::Low => 0,
+        Quality::Medium => 1,
+        Quality::High => 2,
+        Quality::Extreme => 3,
+    }
+}
+
+/// The source's own rate where the format has it, else the next higher one: nothing is lost, and no more invented than
+/// the format demands.
+fn rate(format: AudioFormat, given: u32) -> u32 {
+    let listed = |rates: &[u32]| match rates.iter().find(|rate| **rate >= given) {
+        Some(rate) => *rate,
+        // Above them all: 88.2 and 176.4 kHz divide evenly by 44.1, where the format has that.
+        None if given % 44_100 == 0 && rates.contains(&44_100) && !rates.contains(&88_200) => 44_100,
+        None => rates.last().copied().unwrap_or(48_000),
+    };
+    match format {
+        AudioFormat::Mp3 => listed(MP3_RATES),
+        AudioFormat::Aac => listed(AAC_RATES),
+        AudioFormat::Opus => listed(OPUS_RATES),
+        AudioFormat::Ogg => given.clamp(VORBIS_RATES.0, VORBIS_RATES.1),
+        AudioFormat::Flac | AudioFormat::Wav => given.clamp(LOSSLESS_RATES.0, LOSSLESS_RATES.1),
+    }
+}
+
+/// The nearest bitrate that a layer III frame can have at this rate.
+fn mp3_kbps(rate: u32, kbps: u32) -> u32 {
+    let table = match rate {
+        32_000.. => MPEG1_KBPS,
+        16_000.. => MPEG2_KBPS,
+        _ => &MPEG2_KBPS[..8],
+    };
+    table.iter().copied().min_by_key(|listed| listed.abs_diff(kbps)).unwrap_or(kbps)
+}
+
+/// A channel's share of a frame has at most 6144 bits, and a frame 1024 samples (ISO 14496-3, 4.5.3.1).
+fn aac_most_kbps(rate: u32, channels: u16) -> u32 {
+    (6144 * u32::from(channels) * (rate / 100) / 1024 / 10).max(8)
+}
+
+/// libopus takes at most 256 kbit/s a channel (its frames have at most 1275 bytes).
+fn opus_most_kbps(channels: u16) -> u32 {
+    256 * u32::from(channels)
+}
+
+#[cfg(test)]
+mod tests {
+    use AudioFormat::{Aac, Flac, Mp3, Ogg, Opus, Wav};
+    use Spending::{Average, Constant, Lossless, Steps};
+    use domain::Bitrate;
+
+    use super::*;
+
+    fn decide(
+        format: AudioFormat,
+        quality: Quality,
+        bitrate: Option<&str>,
+        given: (u32, u16, u32),
+    ) -> Encoding {
+        let bitrate = bitrate.map(|text| Bitrate::parse(text, format).expect("a bitrate"));
+        let given = Given { rate: given.0, channels: given.1, depth: given.2 };
+        encoding(given, &OutputSpec { format, quality, bitrate, normalize: None })
+    }
+
+    #[test]
+    fn the_table_holds() {
+        for (format, spendings) in [
+            (Mp3, [Constant(128), Constant(192), Constant(256), Constant(320)]),
+            (Aac, [Constant(96), Constant(128), Constant(192), Constant(256)]),
+            (Ogg, [Steps(2.0), Steps(4.0), Steps(6.0), Steps(8.0)]),
+            (Opus, [Average(64), Average(96), Average(128), Average(192)]),
+            (Flac, [Lossless(16), Lossless(16), Lossless(24), Lossless(24)]),
+            (Wav, [Lossless(16), Lossless(16), Lossless(24), Lossless(24)]),
+        ] {
+            for (quality, spending) in Quality::ALL.into_iter().zip(spendings) {
+                let encoding = decide(format, quality, None, (48_000, 2, 24));
+                assert_eq!(encoding, Encoding { format, rate: 48_000, channels: 2, spending });
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_format_cannot_hold_becomes_the_nearest_that_it_can() {
+        for (format, bitrate, given, expected) in [
+            (Mp3, None, (44_100, 1, 16), (44_100, 1, Constant(96))),
+            (Mp3, None, (48_000, 6, 24), (48_000, 2, Constant(192))),
+            (Mp3, Some("320k"), (8000, 1, 16), (8000, 1, Constant(64))),
+            (Mp3, Some("100k"), (44_100, 2, 16), (44_100, 2, Constant(96))),
+            (Mp3, None, (96_000, 2, 24), (48_000, 2, Constant(192))),
+            (Mp3, None, (88_200, 2, 24), (44_100, 2, Constant(192))),
+            (Mp3, None, (11_000, 2, 16), (11_025, 2, Constant(64))),
+            (Aac, None, (48_000, 6, 24), (48_000, 6, Constant(384))),
+            (Aac, Some("512k"), (16_000, 1, 16), (16_000, 1, Constant(96))),
+            (Aac, None, (192_000, 2, 24), (96_000, 2, Constant(128))),
+            (Opus, None, (44_100, 2, 16), (48_000, 2, Average(96))),
+            (Opus, Some("510k"), (48_000, 1, 16), (48_000, 1, Constant(256))),
+            (Opus, None, (22_050, 1, 16), (24_000, 1, Average(48))),
+            (Ogg, Some("192k"), (44_100, 2, 16), (44_100, 2, Average(192))),
+            (Ogg, None, (4000, 1, 16), (8000, 1, Steps(4.0))),
+            (Flac, None, (384_000, 2, 24), (192_000, 2, Lossless(16))),
+            (Wav, None, (44_100, 24, 16), (44_100, 2, Lossless(16))),
+        ] {
+            let made = decide(format, Quality::Medium, bitrate, given);
+            assert_eq!((made.rate, made.channels, made.spending), expected, "{format:?} of {given:?}");
+        }
+    }
+
+    #[test]
+    fn depth_is_the_sources() {
+        assert_eq!(decide(Flac, Quality::High, None, (44_100, 2, 16)).spending, Lossless(16));
+        assert_eq!(decide(Flac, Quality::High, None, (44_100, 2, 20)).spending, Lossless(24));
+    }
+}

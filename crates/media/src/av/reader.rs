@@ -1,0 +1,199 @@
+//! The source as libav reads it: a position, and a window of bytes around it, filled by asking the host.
+//!
+//! libav itself is told not to read ahead: between two packets of audio there may be megabytes of video that nobody
+//! wants fetched. What is read ahead is decided here, where the plan is known.
+
+use std::ops::Range;
+
+use super::{Host, HostGone};
+
+/// A first look somewhere: headers and boxes are small.
+const LOOK_BYTES: u64 = 64 << 10;
+/// What follows on a look is read in larger steps; also the most that one question asks for.
+const STRIDE_BYTES: u64 = 256 << 10;
+
+/// The source, the place in it, and what of it is at hand.
+pub(super) struct Reader<'h> {
+    host: &'h mut dyn Host,
+    position: u64,
+    size: Option<u64>,
+    window_at: u64,
+    window: Vec<u8>,
+    /// What will be read, by offset; empty where there is no index.
+    planned: Vec<Range<u64>>,
+    gone: bool,
+}
+
+impl<'h> Reader<'h> {
+    /// At the start.
+    pub(super) fn new(host: &'h mut dyn Host) -> Self {
+        Self {
+            host,
+            position: 0,
+            size: None,
+            window_at: 0,
+            window: Vec::new(),
+            planned: Vec::new(),
+            gone: false,
+        }
+    }
+
+    /// Who answers.
+    pub(super) fn host(&mut self) -> &mut dyn Host {
+        self.host
+    }
+
+    /// Whether the host has gone: the cause of whatever libav complains of since.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Where the next read begins.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Moves. Beyond the end is allowed; a read there finds nothing.
+    pub(super) fn seek(&mut self, position: u64) {
+        self.position = position;
+    }
+
+    /// The source's length, asked for once.
+    pub(super) fn size(&mut self) -> Result<u64, HostGone> {
+        if let Some(size) = self.size {
+            return Ok(size);
+        }
+        let size = self.host.size().inspect_err(|_| self.gone = true)?;
+        self.size = Some(size);
+        Ok(size)
+    }
+
+    /// Says what will be read, to the host and to this reader.
+    pub(super) fn plan(&mut self, ranges: Vec<Range<u64>>) {
+        self.host.plan(&ranges);
+        self.planned = ranges;
+        self.planned.sort_by_key(|range| range.start);
+    }
+
+    /// Reads on; 0 only at the end.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, HostGone> {
+        if self.at_hand().is_empty() {
+            self.fill().inspect_err(|_| self.gone = true)?;
+        }
+        let count = self.at_hand().len().min(into.len());
+        into[..count].copy_from_slice(&self.at_hand()[..count]);
+        self.position += count as u64;
+        Ok(count)
+    }
+
+    fn at_hand(&self) -> &[u8] {
+        let skip = self.position.checked_sub(self.window_at).and_then(|skip| usize::try_from(skip).ok());
+        skip.and_then(|skip| self.window.get(skip..)).unwrap_or_default()
+    }
+
+    fn fill(&mut self) -> Result<(), HostGone> {
+        if self.gone {
+            return Err(HostGone);
+        }
+        let want = usize::try_from(self.wanted()).unwrap_or(0);
+        self.window.resize(want, 0);
+        let got = self.host.read_at(self.position, &mut self.window);
+        self.window.truncate(*got.as_ref().unwrap_or(&0));
+        self.window_at = self.position;
+        got.map(|_| ())
+    }
+
+    /// How much to ask for: the rest of the planned range, else a look, else a stride if it goes on where the last
+    /// one ended.
+    fn wanted(&self) -> u64 {
+        let next = self.planned.partition_point(|range| range.end <= self.position);
+        if let Some(range) = self.planned.get(next).filter(|range| range.contains(&self.position)) {
+            return (range.end - self.position).min(STRIDE_BYTES);
+        }
+        let goes_on = self.position == self.window_at + self.window.len() as u64 && !self.window.is_empty();
+        if goes_on { STRIDE_BYTES } else { LOOK_BYTES }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Step;
+
+    use super::super::Probe;
+    use super::*;
+
+    /// Bytes that count up, and a record of what was asked.
+    struct Counting {
+        size: u64,
+        asked: Vec<Range<u64>>,
+        fails_after: usize,
+    }
+
+    impl Host for Counting {
+        fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<usize, HostGone> {
+            if self.asked.len() == self.fails_after {
+                return Err(HostGone);
+            }
+            self.asked.push(offset..offset + buf.len() as u64);
+            let count = self.size.saturating_sub(offset).min(buf.len() as u64) as usize;
+            for (at, byte) in buf[..count].iter_mut().enumerate() {
+                *byte = (offset + at as u64) as u8;
+            }
+            Ok(count)
+        }
+        fn size(&mut self) -> Result<u64, HostGone> {
+            Ok(self.size)
+        }
+        fn plan(&mut self, _: &[Range<u64>]) {}
+        fn probed(&mut self, _: Probe) {}
+        fn progressed(&mut self, _: Step, _: Option<f64>) {}
+    }
+
+    fn host(size: u64) -> Counting {
+        Counting { size, asked: Vec::new(), fails_after: usize::MAX }
+    }
+
+    fn read(reader: &mut Reader<'_>, at: u64, len: usize) -> Vec<u8> {
+        reader.seek(at);
+        let mut bytes = vec![0; len];
+        let count = reader.read(&mut bytes).expect("a host");
+        bytes.truncate(count);
+        bytes
+    }
+
+    #[test]
+    fn a_look_is_small_and_what_follows_comes_in_strides() {
+        let mut host = host(1 << 20);
+        let mut reader = Reader::new(&mut host);
+        assert_eq!(read(&mut reader, 10, 4), [10, 11, 12, 13]);
+        assert_eq!(read(&mut reader, 300, 2), [44, 45], "within the window");
+        read(&mut reader, 10 + LOOK_BYTES, 1);
+        read(&mut reader, 900_000, 1);
+        assert_eq!(read(&mut reader, 2 << 20, 1), [], "beyond the end");
+        assert_eq!(host.asked[0], 10..10 + LOOK_BYTES);
+        assert_eq!(host.asked[1], 10 + LOOK_BYTES..10 + LOOK_BYTES + STRIDE_BYTES);
+        assert_eq!(host.asked[2], 900_000..900_000 + LOOK_BYTES);
+    }
+
+    #[test]
+    fn nothing_outside_a_planned_range_is_asked_for() {
+        let mut host = host(1 << 20);
+        let mut reader = Reader::new(&mut host);
+        reader.plan(vec![5000..5300, 1000..1010]);
+        read(&mut reader, 1000, 10);
+        read(&mut reader, 5000, 200);
+        read(&mut reader, 5200, 200);
+        assert_eq!(host.asked, [1000..1010, 5000..5300]);
+    }
+
+    #[test]
+    fn a_host_that_went_is_not_asked_again() {
+        let mut host = Counting { fails_after: 1, ..host(1 << 20) };
+        let mut reader = Reader::new(&mut host);
+        read(&mut reader, 0, 1);
+        reader.seek(500_000);
+        assert_eq!(reader.read(&mut [0]), Err(HostGone));
+        assert!(reader.is_gone());
+        assert_eq!(reader.read(&mut [0]), Err(HostGone));
+    }
+}
