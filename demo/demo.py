@@ -17,7 +17,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from stage import DemoFailed, Teller, VideoHost, Witness, free_port, run, serve, start, until
+from stage import DemoFailed, Teller, VideoHost, Witness, run, serve, start, until
 
 OUTPUT = Path("demo-output")
 START_SECS = 30
@@ -114,23 +113,20 @@ def start_service(stack, binary, scratch, environment, log):
 
 def start_listener(stack, binary, environment, secret):
     """Starts the receiver that comes with the service; returns its address and the lines that it prints."""
-    port = free_port()
-    command = [binary, "webhooks", "listen", "--port", str(port), "--secret", secret]
-    listener = start(
-        stack, command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    command = [binary, "webhooks", "listen", "--port", "0", "--secret", secret]
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    listener = start(stack, command, env=environment, **pipe)
     lines = []
     threading.Thread(target=lambda: lines.extend(listener.stdout), daemon=True).start()
 
-    def accepts():
+    def address():
         if listener.poll() is not None:
             raise DemoFailed(f"the listener ended at once: {''.join(lines).strip()}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-        return None
+        return re.search(r"http://127\.0\.0\.1:\d+", "".join(lines))
 
-    until("the start of the listener", START_SECS, accepts)
-    return f"http://127.0.0.1:{port}/webhook", lines
+    url = until("the start of the listener", START_SECS, address)[0]
+    lines.clear()
+    return f"{url}/webhook", lines
 
 
 def follow(teller, url, key, job):

@@ -4,7 +4,6 @@ import contextlib
 import http.server
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -164,12 +163,6 @@ def start(stack, command, **streams):
 
     stack.callback(stop)
     return process
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def until(what, secs, look):

@@ -18,7 +18,7 @@ def receive():
     try:
         # The signature covers the bytes as they came, so the body is verified before it is parsed.
         payload = webhook.verify(request.get_data(), dict(request.headers))
-    except (WebhookVerificationError, ValueError):  # ValueError: a body or signature that is no text or no base64
+    except (WebhookVerificationError, ValueError):  # ValueError: bytes that are no text or no base64
         return "Not genuine", 400
 
     if payload["event"] == "job.completed":
