@@ -175,10 +175,10 @@ pub(crate) fn stop_on_signal(stop: CancellationToken) -> Result<JoinHandle<()>, 
 }
 
 fn start_metrics() -> Result<PrometheusHandle, Stop> {
-    // From a status out of memory to a large batch on a busy disk.
-    const SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0];
+    // From a status that was in memory to the extraction of a day-long recording.
+    const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0, 3600.0];
     PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Full("http_request_seconds".to_owned()), &SECONDS)
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
         .and_then(|builder| builder.install_recorder())
         .map_err(|cause| Stop::Failed(format!("metrics: {cause}")))
 }

@@ -12,7 +12,7 @@ use egress::FileSource;
 use serde::Serialize;
 
 use super::progress::Shown;
-use super::{Stop, block_on, print};
+use super::{Stop, block_on, print, to_json};
 use crate::boot;
 use crate::config::{Flags, Settings};
 
@@ -204,7 +204,7 @@ async fn open(settings: &Settings, origin: &Origin) -> Result<Arc<dyn Source>, S
             let SourceSpec::Url { url, .. } = spec;
             let egress = boot::egress(settings, std::env::temp_dir())?;
             egress.guard.check(url.url()).map_err(|refused| {
-                Stop::Failed(format!("{}; --allow-networks opens private networks", refused.0))
+                Stop::Failed(format!("{} (--allow-networks opens private networks)", refused.0))
             })?;
             egress.sources.open(spec).await.map_err(|failure| failed(&failure))
         }
@@ -247,7 +247,7 @@ fn report(plan: &Plan, made: &Extracted, as_json: bool) -> Result<(), Stop> {
         method: made.method.as_str(),
     };
     if as_json {
-        return print(&serde_json::json!(result).to_string());
+        return print(&to_json(&result)?);
     }
     print(&format!("{filename}: {} bytes, {} s, {}", result.size, result.duration, result.bitrate))
 }

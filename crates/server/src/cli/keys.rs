@@ -2,8 +2,9 @@
 
 use clap::{Args, Subcommand};
 use domain::{Clock as _, KeyId, Scopes};
+use serde::Serialize;
 
-use super::{Stop, block_on, print};
+use super::{Stop, block_on, print, to_json};
 use crate::boot;
 use crate::clock::SystemClock;
 use crate::config::{Flags, Settings};
@@ -53,6 +54,15 @@ struct ListArgs {
     flags: Flags,
 }
 
+/// A key as it is listed.
+#[derive(Serialize)]
+struct ListedKey<'a> {
+    id: &'a str,
+    name: &'a str,
+    scopes: String,
+    revoked: bool,
+}
+
 #[derive(Args)]
 struct RevokeArgs {
     /// The key's id: `key_…`
@@ -84,7 +94,7 @@ fn create(args: CreateArgs) -> Result<(), Stop> {
         rows.store.create_key(&new).await?;
         rows.store.close().await;
         if args.json {
-            return print(&json(&ShownKey::from(&new)));
+            return print(&to_json(&ShownKey::from(&new))?);
         }
         print(&format!("id:              {}", new.key.id))?;
         print(&format!("api key:         {}", new.api_key.expose()))?;
@@ -103,9 +113,12 @@ fn list(args: &ListArgs) -> Result<(), Stop> {
         for key in keys {
             let (scopes, is_revoked) = (key.scopes.to_text(), key.revoked_at.is_some());
             if args.json {
-                let id = key.id.as_str();
-                let row = serde_json::json!({ "id": id, "name": key.name, "scopes": scopes, "revoked": is_revoked });
-                print(&row.to_string())?;
+                print(&to_json(&ListedKey {
+                    id: key.id.as_str(),
+                    name: &key.name,
+                    scopes,
+                    revoked: is_revoked,
+                })?)?;
             } else {
                 let state = if is_revoked { "revoked" } else { "active" };
                 print(&format!("{}  {state:<7}  {scopes}  {}", key.id, key.name))?;
@@ -124,8 +137,4 @@ fn revoke(args: &RevokeArgs) -> Result<(), Stop> {
         rows.store.close().await;
         if was_there { Ok(()) } else { Err(Stop::Failed(format!("there is no active key {id}"))) }
     })
-}
-
-fn json(key: &ShownKey<'_>) -> String {
-    serde_json::json!(key).to_string()
 }

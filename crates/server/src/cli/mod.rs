@@ -14,6 +14,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use serde::Serialize;
 use store::StoreError;
 
 use crate::config::{ConfigError, Flags};
@@ -41,7 +42,7 @@ impl From<StoreError> for Stop {
 
 /// The audio of a video, by an API with webhooks that cannot be lost, or at once from the command line.
 #[derive(Parser)]
-#[command(name = "audio-extract", version, about, arg_required_else_help = true)]
+#[command(name = "audio-extract", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -138,6 +139,11 @@ fn print(line: &str) -> Result<(), Stop> {
     written
         .and_then(|()| stdout.flush())
         .map_err(|cause| Stop::Failed(format!("the result could not be written to stdout: {cause}")))
+}
+
+/// A result in JSON, its fields in their order.
+fn to_json(result: &impl Serialize) -> Result<String, Stop> {
+    serde_json::to_string(result).map_err(|cause| Stop::Failed(format!("the result makes no JSON: {cause}")))
 }
 
 #[cfg(test)]

@@ -40,9 +40,9 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Response, Refus
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     match api.store.queue_depth().await {
         Ok(depth) => {
-            metrics::gauge!("jobs_queued").set(depth.queued as f64);
-            metrics::gauge!("jobs_processing").set(depth.processing as f64);
-            metrics::gauge!("deliveries_pending").set(depth.deliveries_pending as f64);
+            metrics::gauge!("audio_extract_jobs_queued").set(depth.queued as f64);
+            metrics::gauge!("audio_extract_jobs_processing").set(depth.processing as f64);
+            metrics::gauge!("audio_extract_deliveries_pending").set(depth.deliveries_pending as f64);
         }
         Err(cause) => tracing::warn!(%cause, "the queue could not be counted"),
     }

@@ -31,9 +31,9 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
     let status = response.status().as_u16();
     tracing::debug!(request = %id, %method, route, status, millis = took.as_millis(), "answered");
     let method = method_label(&method);
-    metrics::counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
+    metrics::counter!("audio_extract_http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
         .increment(1);
-    metrics::histogram!("http_request_seconds", "method" => method, "route" => route)
+    metrics::histogram!("audio_extract_http_seconds", "method" => method, "route" => route)
         .record(took.as_secs_f64());
     response
 }
