@@ -1,0 +1,78 @@
+use std::time::Duration;
+
+use domain::*;
+
+use crate::house::{House, Outcome, RETENTION};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn completed(house: &House) -> (JobId, Completed) {
+    let id = house.submit().await;
+    let extract = house.extract([Outcome::Makes(b"the audio")]);
+    let job = house.job_until(&id, |job| matches!(job.state, JobState::Completed(_))).await;
+    extract.stop().await;
+    let JobState::Completed(done) = job.state else { unreachable!("as waited for") };
+    (id, done)
+}
+
+async fn expires_at(house: &House, job: &JobId) -> Timestamp {
+    let JobState::Completed(done) = house.job(job).await.state else { panic!("it was completed") };
+    done.expires_at
+}
+
+#[tokio::test]
+async fn an_announced_result_is_readable_until_its_expiry_which_only_moves_later() {
+    let house = House::new().await;
+    let (job, done) = completed(&house).await;
+    let sweeper = house.sweeper();
+    let (mut announced, mut moved) = (done.expires_at, 0);
+    assert_eq!(announced, done.at.plus(RETENTION));
+    // Its event is never delivered: hour by hour the result is kept, for 80 hours and no longer.
+    while house.clock.now() < done.at.plus(80 * HOUR) {
+        house.clock.turn(HOUR / 2);
+        sweeper.retention().await.expect("swept");
+        let expires = expires_at(&house, &job).await;
+        assert!(expires >= announced, "the expiry moved earlier");
+        moved += u32::from(expires > announced);
+        announced = expires;
+        if house.clock.now() < announced {
+            assert_eq!(house.files.head(&done.result.location).await.expect("the file is there"), 9);
+        }
+    }
+    assert!(moved > 0, "an undelivered result is kept beyond its retention");
+    assert_eq!(announced, done.at.plus(80 * HOUR));
+    assert!(house.files.head(&done.result.location).await.is_err(), "the file is gone after 80 hours");
+}
+
+#[tokio::test]
+async fn rows_of_ended_jobs_go_after_their_time() {
+    let house = House::new().await;
+    let id = house.submit().await;
+    let failure = Failure::permanent(FailureCode::InvalidVideo, "Give a media file.");
+    let extract = house.extract([Outcome::Fails(failure)]);
+    house.job_until(&id, |job| matches!(job.state, JobState::Failed(_))).await;
+    extract.stop().await;
+    let sweeper = house.sweeper();
+    sweeper.retention().await.expect("swept");
+    house.clock.turn(29 * 24 * HOUR);
+    sweeper.retention().await.expect("swept");
+    house.job(&id).await;
+    let lease = Duration::from_secs(1);
+    let node = NodeId::from_random([9; 8]);
+    for delivery in house.store.claim_deliveries(&node, 10, lease, house.clock.now()).await.expect("claimed")
+    {
+        let outcome = SendOutcome {
+            status: Some(200),
+            error: None,
+            answer: Vec::new(),
+            retry_after: None,
+            took: Duration::ZERO,
+        };
+        let attempt = DeliveryAttempt { number: delivery.attempt, started_at: house.clock.now(), outcome };
+        let ended = [(delivery, attempt, store::Next::Delivered)];
+        assert_eq!(house.store.record_attempts(&ended, house.clock.now()).await.expect("recorded"), [true]);
+    }
+    house.clock.turn(2 * 24 * HOUR);
+    sweeper.retention().await.expect("swept");
+    assert!(house.store.job(&house.key, &id).await.expect("a store").is_none(), "its row is gone");
+}
