@@ -26,11 +26,11 @@ CREATE TABLE event_counters (
     last_sequence BIGINT NOT NULL
 );
 
--- One row a key: when it was last given a slot, by the database's clock. Decides between keys that have the same
--- number of running jobs, so that a single slot goes round.
+-- One row a key: its last turn among all turns. Decides between keys that have the same number of running jobs,
+-- so that a single slot goes round.
 CREATE TABLE queue_turns (
     key_id        TEXT   PRIMARY KEY REFERENCES keys (id) ON DELETE CASCADE,
-    taken_at      BIGINT NOT NULL
+    turn          BIGINT NOT NULL
 );
 
 CREATE TABLE jobs (

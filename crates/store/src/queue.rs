@@ -230,7 +230,7 @@ async fn next_job(tx: &mut Tx, now: Timestamp) -> Result<Option<(KeyId, String)>
          WHERE EXISTS (SELECT 1 FROM jobs j \
              WHERE j.key_id = k.id AND j.state = 'queued' AND j.not_before <= $1) \
          ORDER BY (SELECT COUNT(*) FROM job_leases l WHERE l.key_id = k.id), \
-             COALESCE(t.taken_at, 0), k.id LIMIT $2");
+             COALESCE(t.turn, 0), k.id LIMIT $2");
     for row in tx.fetch(keys.bind(millis(now)).bind(KEYS_TRIED)).await? {
         let key = row.parse("id", KeyId::parse)?;
         let job = sql("SELECT id FROM jobs WHERE key_id = $1 AND state = 'queued' AND not_before <= $2 \
@@ -262,8 +262,9 @@ async fn start(
     .bind(Step::Downloading.as_str())
     .bind(job);
     tx.execute(insert).await?;
-    let turn = sql("INSERT INTO queue_turns (key_id, taken_at) VALUES ($1, {clock}) \
-         ON CONFLICT (key_id) DO UPDATE SET taken_at = excluded.taken_at");
+    let turn = sql("INSERT INTO queue_turns (key_id, turn) \
+         VALUES ($1, (SELECT COALESCE(MAX(turn), 0) + 1 FROM queue_turns)) \
+         ON CONFLICT (key_id) DO UPDATE SET turn = excluded.turn");
     tx.execute(turn.bind(key.as_str())).await?;
     Ok(fence)
 }

@@ -47,8 +47,8 @@ impl Hints {
     }
 
     fn send(&self) {
-        self.here.send_replace(());
-        self.elsewhere.send_replace(());
+        self.here.send_modify(|()| {});
+        self.elsewhere.send_modify(|()| {});
     }
 }
 
@@ -132,12 +132,12 @@ async fn hear(
     listener.listen(CHANNEL).await?;
     loop {
         // What was sent while nobody listened is lost, so a new connection is itself a hint.
-        jobs.send_replace(());
-        deliveries.send_replace(());
+        jobs.send_modify(|()| {});
+        deliveries.send_modify(|()| {});
         while let Some(notification) = listener.try_recv().await? {
             match notification.payload() {
-                JOBS => drop(jobs.send_replace(())),
-                DELIVERIES => drop(deliveries.send_replace(())),
+                JOBS => jobs.send_modify(|()| {}),
+                DELIVERIES => deliveries.send_modify(|()| {}),
                 _ => {}
             }
         }

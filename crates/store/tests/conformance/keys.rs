@@ -1,0 +1,57 @@
+use domain::{KeyId, Secret};
+
+use crate::on_both;
+use crate::world::{NOW, World, bytes, new_key, secs};
+
+async fn a_key_is_known_by_its_secret_until_it_is_revoked(world: World) {
+    let new = new_key("ours");
+    world.store.create_key(&new).await.expect("created");
+    let find = async |secret: &Secret| world.store.authenticate(secret).await.expect("read");
+    assert_eq!(find(&new.api_key).await, Some(new.key.clone()));
+    assert_eq!(find(&Secret::new("ak_other")).await, None);
+    let later = NOW.plus(secs(1));
+    assert!(world.store.revoke_key(&new.key.id, later).await.expect("revoked"));
+    assert!(!world.store.revoke_key(&new.key.id, later).await.expect("answered"), "revoked twice");
+    assert!(!world.store.revoke_key(&KeyId::from_random(bytes()), later).await.expect("answered"));
+    assert_eq!(find(&new.api_key).await, None);
+    let keys = world.store.keys().await.expect("read");
+    assert_eq!(keys[0].revoked_at, Some(later));
+    let secrets = world.store.signing_secrets(&new.key.id).await.expect("read");
+    assert_eq!(secrets, [new.webhook_secret], "what was promised to a revoked key can be signed");
+}
+
+async fn a_configured_key_is_put_at_each_start(world: World) {
+    let mut new = new_key("configured");
+    for _ in 0..2 {
+        world.store.put_key(&new).await.expect("put");
+        assert_eq!(world.store.authenticate(&new.api_key).await.expect("read"), Some(new.key.clone()));
+        let secrets = world.store.signing_secrets(&new.key.id).await.expect("read");
+        assert_eq!(secrets, [new.webhook_secret.clone()]);
+    }
+    let (old_api_key, old_secret) = (new.api_key.clone(), new.webhook_secret.clone());
+    (new.api_key, new.webhook_secret) = (Secret::new("ak_new"), Secret::new("whsec_new"));
+    world.store.put_key(&new).await.expect("put");
+    assert_eq!(world.store.authenticate(&old_api_key).await.expect("read"), None);
+    assert_eq!(world.store.authenticate(&new.api_key).await.expect("read"), Some(new.key.clone()));
+    let secrets = world.store.signing_secrets(&new.key.id).await.expect("read");
+    assert_ne!(secrets, [old_secret]);
+    assert_eq!(secrets, [new.webhook_secret.clone()]);
+    assert_eq!(world.store.keys().await.expect("read"), [new.key.clone()]);
+
+    let lease = {
+        world.submit(&crate::world::job(&new.key.id)).await;
+        world.claim(crate::world::LONG).await
+    };
+    assert_eq!(world.complete(&lease).await, 1);
+    world.store.put_key(&new).await.expect("put");
+    let lease = {
+        world.submit(&crate::world::job(&new.key.id)).await;
+        world.claim(crate::world::LONG).await
+    };
+    assert_eq!(world.complete(&lease).await, 2, "a new start began to count anew");
+}
+
+on_both! {
+    a_key_is_known_by_its_secret_until_it_is_revoked
+    a_configured_key_is_put_at_each_start
+}

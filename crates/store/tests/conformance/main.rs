@@ -1,0 +1,32 @@
+//! What the store promises, each case on both databases: an SQLite file in a temporary folder and a fresh
+//! database of a real PostgreSQL.
+
+mod claiming;
+mod delivering;
+mod finishing;
+mod keeping;
+mod keys;
+mod opening;
+mod submitting;
+mod waking;
+mod world;
+
+/// Makes each case a test on SQLite and one on PostgreSQL. Tasks run on several threads: what is meant to happen
+/// at once does.
+macro_rules! on_both {
+    ($($case:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $case() {
+                super::$case(crate::world::World::sqlite().await).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $case() {
+                super::$case(crate::world::World::postgres().await).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both;
