@@ -26,7 +26,7 @@ use crate::transport::Transport;
 /// connection that is just being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 const MAX_IDLE_PER_HOST: usize = 64;
-/// The read buffer, and with it the most that the head of an answer may take.
+/// The read buffer, and with it (give or take one read) the most that the head of an answer may take.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 128;
 

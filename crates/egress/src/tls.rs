@@ -1,4 +1,4 @@
-//! Whom we believe: the system's roots, and the operator's own.
+//! Whom we believe: the system's roots and the operator's own.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -65,8 +65,8 @@ impl Body {
         Self { incoming, meter, pace, waited: Duration::ZERO, got_bytes: 0 }
     }
 
-    /// The next bytes, never empty, or `None` at the end. May be cancelled between two reads of the network only
-    /// in so far that waiting time is then not counted.
+    /// The next bytes, never empty, or `None` at the end. Cancelling it loses no bytes; only the time that was
+    /// waited by then goes uncounted.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         loop {
             let began = Instant::now();

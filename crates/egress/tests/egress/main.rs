@@ -2,6 +2,7 @@
 
 mod guard;
 mod kit;
+mod local;
 mod notify;
 mod source_access;
 mod source_hosts;

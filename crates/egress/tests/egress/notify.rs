@@ -237,7 +237,7 @@ async fn what_is_not_http_is_said_to_be_so() {
         let host = receiver(Reply::raw(text).then(Step::Hang)).await;
         assert_eq!(post(&host.url("/")).await.error, Some(SendError::Protocol), "{text:?}");
     }
-    let big = receiver(Reply::raw(format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(100_000))).then(Step::Hang));
+    let big = receiver(Reply::raw(format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(300_000))).then(Step::Hang));
     assert_eq!(post(&big.await.url("/")).await.error, Some(SendError::Protocol));
 }
 

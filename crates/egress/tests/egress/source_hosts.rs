@@ -67,7 +67,7 @@ async fn credentials_and_headers_go_to_the_first_host_alone() {
     let other = Host::start(|seen| Reply::file(seen, b"the file", &[])).await;
     let location = format!("http://ours:too@{}/file", other.address);
     let first = Host::start(move |seen| match seen.target.as_str() {
-        "/start" => to("/here"),
+        "/start?token=t" => to("/here"),
         _ => to(&location),
     })
     .await;

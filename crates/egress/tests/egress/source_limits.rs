@@ -206,16 +206,18 @@ async fn an_encoded_body_is_refused_before_it_is_unpacked() {
 
 #[tokio::test]
 async fn what_is_not_http_or_has_too_much_head_is_refused() {
+    let mut config = config();
+    config.source.stall_window = Duration::from_secs(1);
     let header = || Step::Forever(b"x-more: of the same\r\n".to_vec(), Duration::ZERO);
     for reply in [
         Reply::raw("SSH-2.0-OpenSSH_9.2\r\n").then(Step::Hang),
         Reply::raw("HTTP/1.1 200 OK\r\n").then(header()),
-        Reply::raw(format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(100_000))).then(Step::Hang),
+        Reply::raw(format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(300_000))).then(Step::Hang),
         Reply::raw(format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(200))).then(Step::Hang),
         Reply::raw("HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd").then(Step::Hang),
     ] {
         let host = Host::start(move |_| reply.clone()).await;
-        let failure = failure_of(config(), &host.url("/")).await;
+        let failure = failure_of(config.clone(), &host.url("/")).await;
         assert!(details(&failure).contains("not HTTP"), "{failure}");
         assert_eq!(failure.retry, Retry::Never);
     }
