@@ -4,5 +4,6 @@
 
 pub mod host;
 mod postgres;
+pub mod samples;
 
 pub use postgres::{PostgresCluster, postgres};
