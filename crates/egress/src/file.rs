@@ -58,6 +58,10 @@ impl Source for FileSource {
 
 /// Up to `max_bytes` bytes of a file, off the runtime's threads; none only at the end.
 pub(crate) async fn read_file_at(file: Arc<File>, offset: u64, max_bytes: usize) -> io::Result<Vec<u8>> {
+    if max_bytes == 0 {
+        // Past the end an offset may be more than the system takes.
+        return Ok(Vec::new());
+    }
     let read = tokio::task::spawn_blocking(move || {
         let mut bytes = vec![0; max_bytes];
         let count = loop {

@@ -151,6 +151,13 @@ impl Host {
         Self { address, scheme, seen, listening }
     }
 
+    /// Stops listening; when this returns, the port is closed and so is every connection.
+    pub async fn stop(mut self) {
+        self.listening.abort();
+        // It ends by being cancelled, which is what was asked for.
+        let _cancelled = (&mut self.listening).await;
+    }
+
     /// The URL of a path here.
     pub fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.address)
