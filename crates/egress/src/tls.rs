@@ -1,7 +1,7 @@
 //! Whom we believe: the system's roots and the operator's own.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -30,15 +30,21 @@ pub enum TlsError {
     Setup(#[from] rustls::Error),
 }
 
-/// TLS 1.2 and 1.3 by ring, HTTP/1.1 only. A machine without any root certificate is warned of, not refused:
-/// it may speak plain HTTP alone.
-pub(crate) fn client_config(config: &TlsConfig) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut roots = RootCertStore::empty();
+/// Read once: parsing well over a hundred certificates costs more than all else that is set up here.
+static SYSTEM_ROOTS: LazyLock<RootCertStore> = LazyLock::new(|| {
     let native = rustls_native_certs::load_native_certs();
     for cause in &native.errors {
         tracing::warn!(%cause, "a root certificate of the system could not be read");
     }
+    let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(native.certs);
+    roots
+});
+
+/// TLS 1.2 and 1.3 by ring, HTTP/1.1 only. A machine without any root certificate is warned of, not refused:
+/// it may speak plain HTTP alone.
+pub(crate) fn client_config(config: &TlsConfig) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = SYSTEM_ROOTS.clone();
     if let Some(path) = &config.extra_roots {
         let unusable = |reason: String| TlsError::ExtraRoots { path: path.clone(), reason };
         let extra: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
