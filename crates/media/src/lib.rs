@@ -4,8 +4,21 @@
 //! a child that has no files, no network and no environment, and whose every message is checked.
 //!
 //! Start with `supervisor` (the parent's side, which implements [`domain::Extractor`]), then `zygote` (where children
-//! come from), `child` (what one does), `jail` (what it cannot do) and `av` (the extraction).
+//! come from), `child` (what one does), `jail` (what it cannot do), `protocol` (what the two say), `attack` (what
+//! `doctor` tries) and `av` (the extraction).
 
+mod attack;
 mod av;
+mod child;
+mod jail;
+mod protocol;
+mod supervisor;
+mod zygote;
 
+#[doc(hidden)]
+pub use attack::checks_within;
+pub use attack::{Attack, Check, checks};
 pub use av::AvLimits;
+pub use jail::{Wall, Walls};
+pub use supervisor::{MediaError, Supervisor, SupervisorConfig};
+pub use zygote::run_if_zygote;

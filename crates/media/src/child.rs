@@ -1,0 +1,153 @@
+//! One job's child: takes its order, confines itself, works, says what came of it, ends. It is a fork of the zygote,
+//! so it may allocate and use libav, but it never returns into the zygote's code and ends by `_exit` alone.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use domain::Step;
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+
+use crate::attack::{Scene, attempt};
+use crate::av::{self, AvOrder, Host, HostGone, Probe};
+use crate::jail;
+use crate::protocol::{
+    DATA_TAG, FromChild, HEADER_BYTES, MAX_READ_BYTES, Order, SIZE_TAG, Task, parse_header,
+};
+use crate::zygote::exit;
+
+/// Exit code of a child that said all it had to say.
+pub(crate) const SAID_ALL: i32 = 0;
+/// Exit code of a child that could not even take its order.
+pub(crate) const NO_ORDER: i32 = 70;
+/// Exit code of a child whose code panicked.
+pub(crate) const PANICKED: i32 = 101;
+
+/// Progress that comes quicker than this is not worth a message.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What a fresh child does until its end.
+pub(crate) fn main(socket: OwnedFd, into: OwnedFd, zygote: Pid) -> ! {
+    // A panic must not unwind into the zygote's loop, of which this is a copy.
+    let code = catch_unwind(AssertUnwindSafe(|| live(socket, into, zygote))).unwrap_or(PANICKED);
+    exit(code)
+}
+
+fn live(socket: OwnedFd, into: OwnedFd, zygote: Pid) -> i32 {
+    let dies_with_zygote = set_parent_process_death_signal(Some(Signal::KILL)).is_ok();
+    // If the zygote died before that call, the signal will never come.
+    if !dies_with_zygote || getppid() != Some(zygote) {
+        return NO_ORDER;
+    }
+    let Ok((socket, into)) = jail::hand_over(socket, into) else {
+        return NO_ORDER;
+    };
+    let mut host = SocketHost { socket, said: None };
+    let Some(order) = host.order() else {
+        return NO_ORDER;
+    };
+    let last_word = match jail::put_up(order.walls, order.limits) {
+        Ok(()) => work(order, into, &mut host, zygote),
+        Err(jail::NoWall { wall, cause }) => Some(FromChild::Refused { wall, cause }),
+    };
+    match last_word.map(|word| host.send(&word)) {
+        Some(Err(HostGone)) => NO_ORDER,
+        Some(Ok(())) | None => SAID_ALL,
+    }
+}
+
+/// Does the task. `None` for an attack that leaves without a word.
+fn work(order: Order, into: File, host: &mut SocketHost, parent: Pid) -> Option<FromChild> {
+    match order.task {
+        Task::Attack(attack) => {
+            let socket = &mut host.socket;
+            attempt(attack, Scene { limits: order.limits, parent, into: &into, socket })
+        }
+        Task::Extract { output, limits } => Some(match av::run(AvOrder { output, limits, into }, host) {
+            Ok(extracted) => FromChild::Done(extracted),
+            Err(failure) => FromChild::Failed(failure),
+        }),
+    }
+}
+
+/// The parent, at the other end of the socket.
+struct SocketHost {
+    /// A file, because files read and write with `read` and `write`, and sockets with calls of the network.
+    socket: File,
+    /// The progress that was told last, and when.
+    said: Option<(Step, Instant)>,
+}
+
+impl SocketHost {
+    fn send(&mut self, message: &FromChild) -> Result<(), HostGone> {
+        self.socket.write_all(&message.encode()).map_err(|_| HostGone)
+    }
+
+    fn receive_header(&mut self) -> Result<(u8, usize), HostGone> {
+        let mut header = [0; HEADER_BYTES];
+        self.socket.read_exact(&mut header).map_err(|_| HostGone)?;
+        Ok(parse_header(header))
+    }
+
+    fn receive_body<'a>(&mut self, body: &'a mut [u8]) -> Result<&'a [u8], HostGone> {
+        self.socket.read_exact(body).map_err(|_| HostGone)?;
+        Ok(body)
+    }
+
+    /// The first frame. `None` if it is none that this build understands.
+    fn order(&mut self) -> Option<Order> {
+        let (tag, length) = self.receive_header().ok()?;
+        Order::check_header(tag, length).ok()?;
+        let mut body = vec![0; length];
+        Order::decode(self.receive_body(&mut body).ok()?).ok()
+    }
+}
+
+impl Host for SocketHost {
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<usize, HostGone> {
+        let max_bytes = buf.len().min(MAX_READ_BYTES);
+        if max_bytes == 0 {
+            return Ok(0);
+        }
+        self.send(&FromChild::Read { offset, max_bytes })?;
+        match self.receive_header()? {
+            (DATA_TAG, length) if length <= max_bytes => {
+                self.receive_body(&mut buf[..length])?;
+                Ok(length)
+            }
+            _ => Err(HostGone),
+        }
+    }
+
+    fn size(&mut self) -> Result<u64, HostGone> {
+        self.send(&FromChild::Size)?;
+        let mut body = [0; 8];
+        match self.receive_header()? {
+            (SIZE_TAG, length) if length == body.len() => {
+                self.receive_body(&mut body)?;
+                Ok(u64::from_le_bytes(body))
+            }
+            _ => Err(HostGone),
+        }
+    }
+
+    fn plan(&mut self, ranges: &[Range<u64>]) {
+        // A parent that is gone is noticed at the next read; so in the two below.
+        let _ = self.send(&FromChild::Plan(ranges.to_vec()));
+    }
+
+    fn probed(&mut self, probe: Probe) {
+        let _ = self.send(&FromChild::Probe(probe));
+    }
+
+    fn progressed(&mut self, step: Step, fraction: Option<f64>) {
+        let is_news = self.said.is_none_or(|(said, at)| said != step || at.elapsed() >= PROGRESS_INTERVAL);
+        if is_news {
+            self.said = Some((step, Instant::now()));
+            let _ = self.send(&FromChild::Progress { step, fraction });
+        }
+    }
+}

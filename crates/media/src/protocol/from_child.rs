@@ -1,0 +1,316 @@
+//! What a child says. Everything here is read as if an attacker had written it.
+
+use std::ops::Range;
+
+use domain::{Extracted, Failure, FailureCode, Method, Retry, Step};
+
+use super::codec::place_of;
+use super::{MAX_PLANNED_RANGES, MAX_READ_BYTES, MAX_TEXT_BYTES, Malformed, Reader, Writer};
+use crate::av::Probe;
+use crate::jail::Wall;
+
+const READ_TAG: u8 = 1;
+const SIZE_TAG: u8 = 2;
+const PLAN_TAG: u8 = 3;
+const PROBE_TAG: u8 = 4;
+const PROGRESS_TAG: u8 = 5;
+const DONE_TAG: u8 = 6;
+const FAILED_TAG: u8 = 7;
+const REFUSED_TAG: u8 = 8;
+const ATTACKED_TAG: u8 = 9;
+
+/// The codes that a child can know of; it has no say about downloads, cancelling or our own defects.
+const CODES: [FailureCode; 2] = [FailureCode::InvalidVideo, FailureCode::ExtractionFailed];
+const METHODS: [Method; 2] = [Method::Copy, Method::Encode];
+const RETRIES: [Retry; 2] = [Retry::Never, Retry::Worthwhile];
+
+/// One message of a child.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum FromChild {
+    /// Wants bytes of the source: 1 to [`MAX_READ_BYTES`].
+    Read { offset: u64, max_bytes: usize },
+    /// Wants the source's length.
+    Size,
+    /// Will read these.
+    Plan(Vec<Range<u64>>),
+    /// Has read the header.
+    Probe(Probe),
+    /// Is so far; the fraction is within 0 and 1.
+    Progress { step: Step, fraction: Option<f64> },
+    /// Has written the result. Its numbers are within reason, which does not make them true.
+    Done(Extracted),
+    /// Could not; what is private stays in the child.
+    Failed(Failure),
+    /// Could not confine itself, so did nothing.
+    Refused { wall: Wall, cause: String },
+    /// What an attack came to.
+    Attacked { through: bool, detail: String },
+}
+
+impl FromChild {
+    /// The whole frame.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Read { offset, max_bytes } => {
+                Writer::new(READ_TAG).u64(*offset).u32((*max_bytes).min(MAX_READ_BYTES) as u32)
+            }
+            Self::Size => Writer::new(SIZE_TAG),
+            Self::Plan(ranges) => ranges
+                .iter()
+                .take(MAX_PLANNED_RANGES)
+                .fold(Writer::new(PLAN_TAG), |writer, range| writer.u64(range.start).u64(range.end)),
+            Self::Probe(probe) => {
+                Writer::new(PROBE_TAG).text(&probe.format).optional_f64(probe.duration_secs)
+            }
+            Self::Progress { step, fraction } => {
+                Writer::new(PROGRESS_TAG).u8(place_of(step, &Step::ALL)).optional_f64(*fraction)
+            }
+            Self::Done(extracted) => write_extracted(Writer::new(DONE_TAG), extracted),
+            Self::Failed(failure) => Writer::new(FAILED_TAG)
+                .u8(place_of(&failure.public.code, &CODES))
+                .u8(place_of(&failure.retry, &RETRIES))
+                .text(&failure.public.message)
+                .text(failure.public.details.as_deref().unwrap_or_default()),
+            Self::Refused { wall, cause } => {
+                Writer::new(REFUSED_TAG).u8(place_of(wall, &Wall::ALL)).text(cause)
+            }
+            Self::Attacked { through, detail } => {
+                Writer::new(ATTACKED_TAG).u8(u8::from(*through)).text(detail)
+            }
+        }
+        .finish()
+    }
+
+    /// Refuses a frame that is longer than its kind can be, before its body is read.
+    pub(crate) fn check_header(tag: u8, body_bytes: usize) -> Result<(), Malformed> {
+        let most = match tag {
+            READ_TAG..=SIZE_TAG => 12,
+            PLAN_TAG => MAX_PLANNED_RANGES * 16,
+            PROBE_TAG..=ATTACKED_TAG => 2 * MAX_TEXT_BYTES + 64,
+            _ => return Err(Malformed("a message's kind does not exist")),
+        };
+        if body_bytes <= most { Ok(()) } else { Err(Malformed("a message is too long")) }
+    }
+
+    /// Reads the body of a frame.
+    pub(crate) fn decode(tag: u8, body: &[u8]) -> Result<Self, Malformed> {
+        Self::check_header(tag, body.len())?;
+        if tag == PLAN_TAG {
+            return read_plan(body).map(Self::Plan);
+        }
+        let mut reader = Reader::new(body);
+        let message = match tag {
+            READ_TAG => read_read(&mut reader)?,
+            SIZE_TAG => Self::Size,
+            PROBE_TAG => Self::Probe(read_probe(&mut reader)?),
+            PROGRESS_TAG => Self::Progress {
+                step: reader.one_of(&Step::ALL)?,
+                fraction: reader.optional_f64()?.map(|fraction| fraction.clamp(0.0, 1.0)),
+            },
+            DONE_TAG => Self::Done(read_extracted(&mut reader)?),
+            FAILED_TAG => Self::Failed(read_failure(&mut reader)?),
+            REFUSED_TAG => Self::Refused { wall: reader.one_of(&Wall::ALL)?, cause: reader.text()? },
+            ATTACKED_TAG => Self::Attacked { through: reader.flag()?, detail: reader.text()? },
+            _ => return Err(Malformed("a message's kind does not exist")),
+        };
+        reader.finish()?;
+        Ok(message)
+    }
+}
+
+fn read_read(reader: &mut Reader<'_>) -> Result<FromChild, Malformed> {
+    let (offset, max_bytes) = (reader.u64()?, reader.u32()? as usize);
+    if max_bytes == 0 || max_bytes > MAX_READ_BYTES || offset > i64::MAX as u64 {
+        return Err(Malformed("a read is out of bounds"));
+    }
+    Ok(FromChild::Read { offset, max_bytes })
+}
+
+fn read_plan(body: &[u8]) -> Result<Vec<Range<u64>>, Malformed> {
+    let (pairs, rest) = body.as_chunks::<16>();
+    if !rest.is_empty() {
+        return Err(Malformed("a plan is cut off"));
+    }
+    pairs
+        .iter()
+        .map(|pair| {
+            let mut reader = Reader::new(pair);
+            let range = reader.u64()?..reader.u64()?;
+            if range.start < range.end && range.end <= i64::MAX as u64 {
+                Ok(range)
+            } else {
+                Err(Malformed("a planned range is out of bounds"))
+            }
+        })
+        .collect()
+}
+
+fn read_probe(reader: &mut Reader<'_>) -> Result<Probe, Malformed> {
+    let format = reader.text()?;
+    if format.is_empty() || format.len() > 32 {
+        return Err(Malformed("a container's name is out of bounds"));
+    }
+    let duration_secs = reader.optional_f64()?;
+    if duration_secs.is_some_and(|secs| secs < 0.0) {
+        return Err(Malformed("a duration is negative"));
+    }
+    Ok(Probe { format, duration_secs })
+}
+
+fn write_extracted(writer: Writer, extracted: &Extracted) -> Writer {
+    let Extracted { size, samples, sample_rate, channels, constant_kbps, method } = extracted;
+    writer
+        .u64(*size)
+        .u64(*samples)
+        .u32(*sample_rate)
+        .u16(*channels)
+        .u32(constant_kbps.unwrap_or(0))
+        .u8(place_of(method, &METHODS))
+}
+
+fn read_extracted(reader: &mut Reader<'_>) -> Result<Extracted, Malformed> {
+    let extracted = Extracted {
+        size: reader.u64()?,
+        samples: reader.u64()?,
+        sample_rate: reader.u32()?,
+        channels: reader.u16()?,
+        constant_kbps: Some(reader.u32()?).filter(|kbps| *kbps > 0),
+        method: reader.one_of(&METHODS)?,
+    };
+    // The highest rate that any of our formats can say is FLAC's 655,350 Hz (RFC 9639), the most channels WAV's.
+    let sane = extracted.size > 0
+        && (1..=655_350).contains(&extracted.sample_rate)
+        && (1..=255).contains(&extracted.channels)
+        && extracted.constant_kbps.is_none_or(|kbps| kbps <= 10_000);
+    if sane { Ok(extracted) } else { Err(Malformed("a result is out of bounds")) }
+}
+
+fn read_failure(reader: &mut Reader<'_>) -> Result<Failure, Malformed> {
+    let code = reader.one_of(&CODES)?;
+    let retry = reader.one_of(&RETRIES)?;
+    let (message, details) = (reader.text()?, reader.text()?);
+    if message.is_empty() {
+        return Err(Malformed("a failure says nothing"));
+    }
+    let failure = Failure { retry, ..Failure::permanent(code, message) };
+    Ok(if details.is_empty() { failure } else { failure.with_details(details) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{HEADER_BYTES, parse_header};
+
+    fn samples() -> Vec<FromChild> {
+        let extracted = Extracted {
+            size: 4_824_000,
+            samples: 5_000_000,
+            sample_rate: 44_100,
+            channels: 2,
+            constant_kbps: Some(192),
+            method: Method::Encode,
+        };
+        vec![
+            FromChild::Read { offset: 7, max_bytes: MAX_READ_BYTES },
+            FromChild::Size,
+            FromChild::Plan(vec![0..10, 20..30]),
+            FromChild::Probe(Probe { format: "mp4".to_owned(), duration_secs: Some(120.5) }),
+            FromChild::Progress { step: Step::Extracting, fraction: Some(0.5) },
+            FromChild::Progress { step: Step::Analyzing, fraction: None },
+            FromChild::Done(extracted.clone()),
+            FromChild::Done(Extracted { constant_kbps: None, method: Method::Copy, ..extracted }),
+            FromChild::Failed(Failure::permanent(FailureCode::InvalidVideo, "Send a video.")),
+            FromChild::Failed(Failure::transient(FailureCode::ExtractionFailed, "Again.").with_details("x")),
+            FromChild::Refused { wall: Wall::Landlock, cause: "no such system call".to_owned() },
+            FromChild::Attacked { through: false, detail: "EPERM".to_owned() },
+        ]
+    }
+
+    fn decode_frame(frame: &[u8]) -> Result<FromChild, Malformed> {
+        let (header, body) = frame.split_first_chunk::<HEADER_BYTES>().ok_or(Malformed("no header"))?;
+        FromChild::decode(parse_header(*header).0, body)
+    }
+
+    #[test]
+    fn messages_read_back_and_every_prefix_is_refused() {
+        for message in samples() {
+            let frame = message.encode();
+            assert_eq!(decode_frame(&frame), Ok(message.clone()));
+            let is_whole =
+                |end: usize| matches!(message, FromChild::Plan(_)) && (end - HEADER_BYTES) % 16 == 0;
+            for end in (HEADER_BYTES..frame.len()).filter(|end| !is_whole(*end)) {
+                assert!(decode_frame(&frame[..end]).is_err(), "{message:?} cut at {end} was taken");
+            }
+            let longer = [frame.as_slice(), &[0]].concat();
+            assert!(decode_frame(&longer).is_err(), "{message:?} with a byte more was taken");
+        }
+    }
+
+    #[test]
+    fn what_is_private_stays_in_the_child() {
+        let failure = Failure::permanent(FailureCode::InvalidVideo, "Send a video.").with_private("/secret");
+        let Ok(FromChild::Failed(read)) = decode_frame(&FromChild::Failed(failure).encode()) else {
+            panic!("not a failure");
+        };
+        assert_eq!(read.private, None);
+    }
+
+    #[test]
+    fn hostile_messages_are_refused() {
+        let cases: Vec<(&str, Vec<u8>)> = vec![
+            ("unknown kind", Writer::new(200).finish()),
+            ("kind 0", Writer::new(0).finish()),
+            ("read of nothing", Writer::new(READ_TAG).u64(0).u32(0).finish()),
+            ("read of 2 GiB", Writer::new(READ_TAG).u64(0).u32(1 << 31).finish()),
+            ("read beyond any file", Writer::new(READ_TAG).u64(u64::MAX).u32(1).finish()),
+            ("plan backwards", Writer::new(PLAN_TAG).u64(9).u64(3).finish()),
+            ("plan beyond any file", Writer::new(PLAN_TAG).u64(0).u64(u64::MAX).finish()),
+            ("probe without a name", Writer::new(PROBE_TAG).text("").u8(0).finish()),
+            ("probe of a long name", Writer::new(PROBE_TAG).text(&"x".repeat(33)).u8(0).finish()),
+            ("probe of negative length", Writer::new(PROBE_TAG).text("mp4").u8(1).f64(-1.0).finish()),
+            ("endless probe", Writer::new(PROBE_TAG).text("mp4").u8(1).f64(f64::INFINITY).finish()),
+            ("progress of no number", Writer::new(PROGRESS_TAG).u8(2).u8(1).f64(f64::NAN).finish()),
+            ("progress of no step", Writer::new(PROGRESS_TAG).u8(9).u8(0).finish()),
+            ("code of the parent's", Writer::new(FAILED_TAG).u8(2).u8(0).text("x").text("").finish()),
+            ("failure without a word", Writer::new(FAILED_TAG).u8(0).u8(0).text("").text("").finish()),
+            ("text that is longer than its frame", Writer::new(ATTACKED_TAG).u8(0).u16(900).finish()),
+            ("text that is too long", Writer::new(ATTACKED_TAG).u8(0).u16(u16::MAX).finish()),
+            ("text that is none", Writer::new(ATTACKED_TAG).u8(0).u16(2).u8(0xff).u8(0xfe).finish()),
+            ("empty result", Writer::new(DONE_TAG).u64(0).u64(1).u32(48_000).u16(2).u32(0).u8(0).finish()),
+            ("rate of 0", Writer::new(DONE_TAG).u64(1).u64(1).u32(0).u16(2).u32(0).u8(0).finish()),
+            ("no channels", Writer::new(DONE_TAG).u64(1).u64(1).u32(48_000).u16(0).u32(0).u8(0).finish()),
+        ];
+        for (name, frame) in cases {
+            assert!(decode_frame(&frame).is_err(), "{name} was taken");
+        }
+        assert!(FromChild::check_header(PLAN_TAG, u32::MAX as usize).is_err(), "4 GiB would be read");
+    }
+
+    #[test]
+    fn texts_cannot_forge_lines_and_fractions_stay_within_bounds() {
+        let said = decode_frame(&Writer::new(ATTACKED_TAG).u8(1).text("a\nERROR b\u{1b}[2J").finish());
+        assert_eq!(said, Ok(FromChild::Attacked { through: true, detail: "a ERROR b [2J".to_owned() }));
+        let said = decode_frame(&Writer::new(PROGRESS_TAG).u8(2).u8(1).f64(7.0).finish());
+        assert_eq!(said, Ok(FromChild::Progress { step: Step::Extracting, fraction: Some(1.0) }));
+    }
+
+    /// Random bytes under every tag, from a generator with a fixed seed: nothing panics, and what is taken is
+    /// within bounds, so it can be written and read again.
+    #[test]
+    fn random_bytes_never_get_past_the_bounds() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        for _ in 0..200_000 {
+            let tag = (next() % 11) as u8;
+            let body: Vec<u8> = (0..next() % 40).map(|_| (next() >> 32) as u8 & 0x3f).collect();
+            if let Ok(message) = FromChild::decode(tag, &body) {
+                assert_eq!(decode_frame(&message.encode()), Ok(message));
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What the parent says: the order, then answers to reads and to the question for the size.
+
+use domain::{AudioFormat, Bitrate, Loudness, OutputSpec, Quality};
+
+use super::codec::place_of;
+use super::{Malformed, Reader, VERSION, Writer};
+use crate::attack::Attack;
+use crate::av::AvLimits;
+use crate::jail::{JailLimits, Walls};
+
+/// The first frame.
+pub(crate) const ORDER_TAG: u8 = 1;
+/// Bytes of the source; none at its end.
+pub(crate) const DATA_TAG: u8 = 2;
+/// The source's length.
+pub(crate) const SIZE_TAG: u8 = 3;
+
+/// An order is a few numbers.
+const MAX_ORDER_BYTES: usize = 512;
+
+/// What a child is for, and within which walls.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Order {
+    pub(crate) walls: Walls,
+    pub(crate) limits: JailLimits,
+    pub(crate) task: Task,
+}
+
+/// What a child does once it is confined.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Task {
+    Extract { output: OutputSpec, limits: AvLimits },
+    Attack(Attack),
+}
+
+impl Order {
+    /// The whole frame.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let JailLimits { memory_bytes, cpu_secs, file_bytes } = self.limits;
+        let order = Writer::new(ORDER_TAG)
+            .u16(VERSION)
+            .u8(self.walls.to_bits())
+            .u64(memory_bytes)
+            .u64(cpu_secs)
+            .u64(file_bytes);
+        match &self.task {
+            Task::Extract { output, limits } => write_limits(write_output(order.u8(0), output), limits),
+            Task::Attack(attack) => order.u8(1).u8(place_of(attack, &Attack::ALL)),
+        }
+        .finish()
+    }
+
+    /// Refuses a frame that cannot be an order, before its body is read.
+    pub(crate) fn check_header(tag: u8, body_bytes: usize) -> Result<(), Malformed> {
+        if tag == ORDER_TAG && body_bytes <= MAX_ORDER_BYTES {
+            Ok(())
+        } else {
+            Err(Malformed("not an order"))
+        }
+    }
+
+    /// Reads the body of an order.
+    pub(crate) fn decode(body: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(body);
+        if reader.u16()? != VERSION {
+            return Err(Malformed("the order is of another version of this program"));
+        }
+        let walls = Walls::from_bits(reader.u8()?);
+        let limits =
+            JailLimits { memory_bytes: reader.u64()?, cpu_secs: reader.u64()?, file_bytes: reader.u64()? };
+        let task = match reader.u8()? {
+            0 => Task::Extract { output: read_output(&mut reader)?, limits: read_limits(&mut reader)? },
+            1 => Task::Attack(reader.one_of(&Attack::ALL)?),
+            _ => return Err(Malformed("a task does not exist")),
+        };
+        reader.finish()?;
+        Ok(Self { walls, limits, task })
+    }
+}
+
+/// The frame that answers the question for the size.
+pub(crate) fn size_frame(size: u64) -> Vec<u8> {
+    Writer::new(SIZE_TAG).u64(size).finish()
+}
+
+fn write_output(writer: Writer, output: &OutputSpec) -> Writer {
+    let OutputSpec { format, quality, bitrate, normalize } = output;
+    let writer = writer
+        .u8(place_of(format, &AudioFormat::ALL))
+        .u8(place_of(quality, &Quality::ALL))
+        .u32(bitrate.map_or(0, Bitrate::kbps));
+    match normalize {
+        Some(loudness) => writer.u8(1).f64(loudness.integrated_lufs).f64(loudness.true_peak_dbtp),
+        None => writer.u8(0),
+    }
+}
+
+fn read_output(reader: &mut Reader<'_>) -> Result<OutputSpec, Malformed> {
+    let format = reader.one_of(&AudioFormat::ALL)?;
+    let quality = reader.one_of(&Quality::ALL)?;
+    let bitrate = match reader.u32()? {
+        0 => None,
+        kbps => Some(
+            Bitrate::parse(&format!("{kbps}k"), format)
+                .map_err(|_| Malformed("a bitrate is out of range"))?,
+        ),
+    };
+    let normalize = if reader.flag()? {
+        Some(Loudness { integrated_lufs: reader.f64()?, true_peak_dbtp: reader.f64()? })
+    } else {
+        None
+    };
+    Ok(OutputSpec { format, quality, bitrate, normalize })
+}
+
+fn write_limits(writer: Writer, limits: &AvLimits) -> Writer {
+    let AvLimits { max_decoded_samples, max_output_bytes, max_streams, max_probe_bytes, threads } = *limits;
+    writer.u64(max_decoded_samples).u64(max_output_bytes).u32(max_streams).u64(max_probe_bytes).u32(threads)
+}
+
+fn read_limits(reader: &mut Reader<'_>) -> Result<AvLimits, Malformed> {
+    Ok(AvLimits {
+        max_decoded_samples: reader.u64()?,
+        max_output_bytes: reader.u64()?,
+        max_streams: reader.u32()?,
+        max_probe_bytes: reader.u64()?,
+        threads: reader.u32()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(task: Task) -> Order {
+        let limits = JailLimits { memory_bytes: 1 << 30, cpu_secs: 60, file_bytes: 1 << 20 };
+        Order { walls: Walls::ALL, limits, task }
+    }
+
+    fn read_back(order: &Order) -> Result<Order, Malformed> {
+        let frame = order.encode();
+        let (header, body) = frame.split_first_chunk().expect("a header");
+        let (tag, length) = super::super::parse_header(*header);
+        Order::check_header(tag, length)?;
+        assert_eq!(length, body.len());
+        Order::decode(body)
+    }
+
+    #[test]
+    fn an_order_reads_back() {
+        for format in AudioFormat::ALL {
+            for quality in Quality::ALL {
+                for normalize in [None, Some(Loudness::default())] {
+                    let bitrate = Bitrate::parse("128k", format).ok();
+                    let output = OutputSpec { format, quality, bitrate, normalize };
+                    let order = order(Task::Extract { output, limits: AvLimits::default() });
+                    assert_eq!(read_back(&order), Ok(order));
+                }
+            }
+        }
+        for attack in Attack::ALL {
+            let order = order(Task::Attack(attack));
+            assert_eq!(read_back(&order), Ok(order));
+        }
+    }
+
+    #[test]
+    fn an_order_of_another_version_is_refused() {
+        let mut frame = order(Task::Attack(Attack::ALL[0])).encode();
+        frame[crate::protocol::HEADER_BYTES] ^= 1;
+        let refused = Order::decode(&frame[crate::protocol::HEADER_BYTES..]);
+        assert_eq!(refused, Err(Malformed("the order is of another version of this program")));
+    }
+}

@@ -1,0 +1,181 @@
+//! One child's questions and the answers, until it has said its last word or gone silent.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use domain::{ExtractOrder, Extracted, Failure, InputFile};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use crate::av::Probe;
+use crate::jail::Wall;
+use crate::protocol::{
+    DATA_TAG, FromChild, HEADER_BYTES, Malformed, Order, header, parse_header, size_frame,
+};
+use crate::zygote::Running;
+
+/// Ranges that one job may plan in all: more is not a plan but a flood, and is not passed on.
+const MAX_PLANNED_IN_ALL: usize = 1_000_000;
+
+/// How a conversation ended.
+#[derive(Debug)]
+pub(crate) enum Talked {
+    /// The child says that it is done.
+    Done(Extracted),
+    /// The child says that it cannot.
+    Failed(Failure),
+    /// The child could not confine itself.
+    Refused { wall: Wall, cause: String },
+    /// The child attacked, as it was told.
+    Attacked { through: bool, detail: String },
+    /// The source failed; what the child makes of that does not matter.
+    SourceFailed(Failure),
+    /// The child hung up or died.
+    HungUp,
+    /// The child said what no child of ours says.
+    Nonsense(Malformed),
+    /// The child neither asked nor told anything for too long.
+    Silent,
+    /// All of it took too long.
+    TooLong,
+}
+
+impl Talked {
+    /// Whether the child ends by itself after this.
+    pub(super) fn is_last_word(&self) -> bool {
+        matches!(
+            self,
+            Self::Done(_) | Self::Failed(_) | Self::Refused { .. } | Self::Attacked { .. } | Self::HungUp
+        )
+    }
+}
+
+impl From<io::Error> for Talked {
+    /// A local socket has one way to fail: the other end is gone.
+    fn from(_: io::Error) -> Self {
+        Self::HungUp
+    }
+}
+
+impl From<Malformed> for Talked {
+    fn from(malformed: Malformed) -> Self {
+        Self::Nonsense(malformed)
+    }
+}
+
+/// The parent's end of a child's socket, and what it answers from.
+pub(super) struct Conversation<'a> {
+    socket: UnixStream,
+    /// `None` for an attack, which has no source.
+    job: Option<&'a ExtractOrder<'a>>,
+    child: &'a mut Running,
+    stall_timeout: Duration,
+    planned: usize,
+}
+
+impl<'a> Conversation<'a> {
+    pub(super) fn new(
+        socket: UnixStream,
+        job: Option<&'a ExtractOrder<'a>>,
+        child: &'a mut Running,
+        stall_timeout: Duration,
+    ) -> Self {
+        Self { socket, job, child, stall_timeout, planned: 0 }
+    }
+
+    /// Gives the order and talks until there is nothing left to say.
+    pub(super) async fn hold(&mut self, order: &Order) -> Talked {
+        if let Err(ended) = self.send(&order.encode()).await {
+            return ended;
+        }
+        loop {
+            let message = match self.receive().await {
+                Ok(message) => message,
+                Err(ended) => return ended,
+            };
+            if let Err(ended) = self.answer(message).await {
+                return ended;
+            }
+        }
+    }
+
+    /// Deals with one message. What ends the conversation comes back as the error.
+    async fn answer(&mut self, message: FromChild) -> Result<(), Talked> {
+        match (message, self.job) {
+            (FromChild::Done(extracted), _) => Err(Talked::Done(extracted)),
+            (FromChild::Failed(failure), _) => Err(Talked::Failed(failure)),
+            (FromChild::Refused { wall, cause }, _) => Err(Talked::Refused { wall, cause }),
+            (FromChild::Attacked { through, detail }, _) => Err(Talked::Attacked { through, detail }),
+            (FromChild::Read { offset, max_bytes }, Some(job)) => {
+                let data = self.unless_ended(job.source.read_at(offset, max_bytes)).await?;
+                // A source that gave more than was asked would be cut, not trusted to fit the child's buffer.
+                let data = &data[..data.len().min(max_bytes)];
+                self.send(&header(DATA_TAG, data.len())).await?;
+                self.send(data).await
+            }
+            (FromChild::Size, Some(job)) => {
+                let size = self.unless_ended(job.source.size()).await?;
+                self.send(&size_frame(size)).await
+            }
+            (FromChild::Plan(ranges), Some(job)) => {
+                self.planned = self.planned.saturating_add(ranges.len());
+                if self.planned <= MAX_PLANNED_IN_ALL {
+                    job.source.plan(ranges);
+                }
+                Ok(())
+            }
+            (FromChild::Probe(probe), Some(job)) => {
+                job.progress.probed(input_file(job, probe));
+                Ok(())
+            }
+            (FromChild::Progress { step, fraction }, Some(job)) => {
+                job.progress.progressed(step, fraction);
+                Ok(())
+            }
+            (_, None) => Err(Talked::Nonsense(Malformed("an attack asked for a source"))),
+        }
+    }
+
+    /// Waits for the source, but not for a child that died meanwhile. The stall clock stands still: it is not the
+    /// child that keeps us waiting, and the source has limits of its own.
+    async fn unless_ended<T>(
+        &mut self,
+        answer: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Talked> {
+        tokio::select! {
+            answer = answer => answer.map_err(Talked::SourceFailed),
+            _ = self.child.ended() => Err(Talked::HungUp),
+        }
+    }
+
+    async fn receive(&mut self) -> Result<FromChild, Talked> {
+        let socket = &mut self.socket;
+        let message = async {
+            let mut header = [0; HEADER_BYTES];
+            socket.read_exact(&mut header).await?;
+            let (tag, length) = parse_header(header);
+            FromChild::check_header(tag, length)?;
+            let mut body = vec![0; length];
+            socket.read_exact(&mut body).await?;
+            Ok(FromChild::decode(tag, &body)?)
+        };
+        tokio::time::timeout(self.stall_timeout, message).await.unwrap_or(Err(Talked::Silent))
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), Talked> {
+        match tokio::time::timeout(self.stall_timeout, self.socket.write_all(bytes)).await {
+            Ok(sent) => Ok(sent?),
+            Err(_) => Err(Talked::Silent),
+        }
+    }
+}
+
+fn input_file(job: &ExtractOrder<'_>, probe: Probe) -> InputFile {
+    InputFile {
+        name: job.source_name.to_owned(),
+        size: job.source.known_size(),
+        duration_secs: probe.duration_secs,
+        format: probe.format,
+    }
+}
