@@ -136,6 +136,8 @@ async fn run(
     patience: Duration,
 ) -> Result<(), Stop> {
     let early = tokio::select! {
+        // In this order: a part that ended because of the stop did not end by itself.
+        biased;
         () = stop.cancelled() => None,
         ended = parts.join_next() => ended,
     };

@@ -1,0 +1,274 @@
+//! The commands as a shell sees them: exit codes, and what goes to stdout and to stderr.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use domain::{Secret, Timestamp};
+use serde_json::Value;
+
+/// The binary in a folder of its own, with none of our caller's settings.
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_audio-extract"));
+    command.args(arguments).current_dir(folder).env_clear();
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+/// A process that does not outlive its test.
+struct Running(Child);
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs"))
+    }
+
+    /// Reads stderr until a line has this text; gives all lines up to it.
+    fn stderr_until(&mut self, wanted: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        let stderr = self.0.stderr.take().expect("stderr is piped");
+        let mut reader = BufReader::new(stderr);
+        loop {
+            let mut line = String::new();
+            assert_ne!(reader.read_line(&mut line).expect("stderr is text"), 0, "no `{wanted}` in {lines:?}");
+            let found = line.contains(wanted);
+            lines.push(line);
+            if found {
+                self.0.stderr = Some(reader.into_inner());
+                return lines;
+            }
+        }
+    }
+
+    fn terminate(&mut self) -> Option<i32> {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        self.0.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn what_fails_says_so_in_one_line_on_stderr_and_nothing_on_stdout() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("page.mp4"), "<html></html>").expect("a file");
+    std::fs::write(folder.path().join("typo.toml"), "retenton = \"1h\"").expect("a file");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("its address").to_string();
+    let cases: [(&[&str], i32, &str); 24] = [
+        (&["extract", "missing.mp4"], 1, "missing.mp4"),
+        (&["extract", "page.mp4", "-o", "a.mp3"], 1, "INVALID_VIDEO"),
+        (&["extract", "http://127.0.0.1:8080/a.mp4"], 1, "--allow-networks"),
+        (&["extract", "page.mp4", "-o", "page.mp4", "-f", "mp3"], 2, "replace the source"),
+        (&["extract", "page.mp4", "-o", "a.xyz"], 2, "--format"),
+        (&["extract", "page.mp4", "-f", "mp4"], 2, "--format"),
+        (&["extract", "page.mp4", "--quality", "best"], 2, "--quality"),
+        (&["extract", "page.mp4", "--bitrate", "999k"], 2, "--bitrate"),
+        (&["extract", "ftp://a.example/a.mp4"], 2, "SOURCE"),
+        (&["extract", "page.mp4", "--preserve-metadata"], 2, "not supported yet"),
+        (&["extract", "page.mp4", "--track", "1"], 2, "not supported yet"),
+        (&["extract", "page.mp4", "--start", "1"], 2, "not supported yet"),
+        (&["extract", "page.mp4", "--end", "1"], 2, "not supported yet"),
+        (&["extract", "page.mp4", "--channels", "1"], 2, "not supported yet"),
+        (&["extract", "page.mp4", "--sample-rate", "8000"], 2, "not supported yet"),
+        (&["keys", "create", "--name", "x", "--scope", "jobs:reed"], 2, "jobs:reed"),
+        (&["keys", "create", "--name", ""], 2, "--name"),
+        (&["keys", "revoke", "nonsense"], 2, "key_"),
+        (&["keys", "revoke", "key_0000000000000001"], 1, "key_0000000000000001"),
+        (&["webhooks", "listen", "--secret", "whsec_short"], 2, "--secret"),
+        (&["serve", "--role", "worker"], 2, "public_url"),
+        (&["serve", "--api-key", "k"], 2, "webhook_secret"),
+        (&["serve", "--config", "typo.toml"], 2, "retenton"),
+        (&["serve", "--listen", &taken], 1, &taken),
+    ];
+    for (arguments, code, reason) in cases {
+        let output = run(folder.path(), arguments);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert_eq!(text(&output.stdout), "", "{arguments:?}");
+        let last = stderr.lines().last().unwrap_or_default();
+        assert!(last.starts_with("audio-extract: ") && last.contains(reason), "{arguments:?}: {stderr}");
+    }
+    assert!(!folder.path().join("a.mp3").exists(), "what failed left a file");
+}
+
+#[test]
+fn wrong_usage_is_told_from_help() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for arguments in
+        [&[][..], &["bogus"], &["serve", "--bogus"], &["extract"], &["keys"], &["webhooks", "listen"]]
+    {
+        let output = run(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+    for (arguments, shown) in [
+        (&["--version"][..], env!("CARGO_PKG_VERSION")),
+        (&["--help"], "doctor"),
+        (&["serve", "--help"], "--webhook-retry-waits"),
+        (&["extract", "--help"], "--normalize"),
+    ] {
+        let output = run(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(text(&output.stdout).contains(shown) && output.stderr.is_empty(), "{arguments:?}");
+    }
+    assert!(!text(&run(folder.path(), &["extract", "--help"]).stdout).contains("--webhook-retry-waits"));
+}
+
+#[test]
+fn an_extraction_prints_its_result_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("tone.wav"), tone()).expect("a file");
+    let output = run(folder.path(), &["extract", "tone.wav", "-o", "tone.flac", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let result: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    let size = std::fs::metadata(folder.path().join("tone.flac")).expect("the result").len();
+    assert_eq!(result["filename"], "tone.flac");
+    assert_eq!(result["format"], "flac");
+    assert_eq!(result["size"], size);
+    assert_eq!(result["duration"], 1.0);
+    assert_eq!(result["method"], "encode");
+    assert!(text(&output.stderr).contains("tone.wav: wav"), "{}", text(&output.stderr));
+    let names = std::fs::read_dir(folder.path()).expect("entries").count();
+    assert_eq!(names, 2, "only the source and the result are there");
+}
+
+/// A second of 440 Hz in a mono wav.
+fn tone() -> Vec<u8> {
+    const RATE: u32 = 8000;
+    let mut wav = Vec::new();
+    let bytes = RATE * 2;
+    wav.extend_from_slice(b"RIFF");
+    wav.extend_from_slice(&(36 + bytes).to_le_bytes());
+    wav.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    wav.extend_from_slice(&RATE.to_le_bytes());
+    wav.extend_from_slice(&bytes.to_le_bytes());
+    wav.extend_from_slice(b"\x02\0\x10\0data");
+    wav.extend_from_slice(&bytes.to_le_bytes());
+    for n in 0..RATE {
+        let phase = f64::from(n) * 440.0 / f64::from(RATE) * std::f64::consts::TAU;
+        wav.extend_from_slice(&((phase.sin() * 8000.0) as i16).to_le_bytes());
+    }
+    wav
+}
+
+#[test]
+fn keys_are_made_listed_and_revoked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let created = run(folder.path(), &["keys", "create", "--name", "app", "--scope", "jobs:read", "--json"]);
+    assert_eq!(created.status.code(), Some(0), "{}", text(&created.stderr));
+    let key: Value = serde_json::from_slice(&created.stdout).expect("one JSON object");
+    let (id, secret) = (key["id"].as_str().expect("an id"), key["apiKey"].as_str().expect("a key"));
+    assert_eq!(key["name"], "app");
+    assert!(key["webhookSecret"].as_str().expect("a secret").starts_with("whsec_"));
+
+    let listed = || text(&run(folder.path(), &["keys", "list", "--json"]).stdout);
+    let row: Value = serde_json::from_str(listed().trim()).expect("one row");
+    assert_eq!(
+        (&row["id"], &row["scopes"], &row["revoked"]),
+        (&key["id"], &"jobs:read".into(), &false.into())
+    );
+    assert!(!listed().contains(secret), "a secret is shown once");
+
+    assert_eq!(run(folder.path(), &["keys", "revoke", id]).status.code(), Some(0));
+    let row: Value = serde_json::from_str(listed().trim()).expect("one row");
+    assert_eq!(row["revoked"], true);
+    assert_eq!(run(folder.path(), &["keys", "revoke", id]).status.code(), Some(1), "it is revoked already");
+}
+
+#[test]
+fn serve_makes_a_first_key_keeps_it_out_of_the_log_and_stops_when_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut service = Running::start(command(folder.path(), &["serve", "--listen", "127.0.0.1:0"]));
+    let lines = service.stderr_until("listening").concat();
+
+    let path = folder.path().join("data/first-key.json");
+    let key: Value = serde_json::from_slice(&std::fs::read(&path).expect("the file")).expect("JSON");
+    assert_eq!(path.metadata().expect("metadata").permissions().mode() & 0o777, 0o600);
+    for secret in [&key["apiKey"], &key["webhookSecret"]] {
+        assert!(!lines.contains(secret.as_str().expect("a text")), "{lines}");
+    }
+
+    let second = run(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(second.status.code(), Some(1), "the data folder is taken");
+    assert!(text(&second.stderr).contains("data"), "{}", text(&second.stderr));
+
+    assert_eq!(service.terminate(), Some(0));
+    let mut service = Running::start(command(folder.path(), &["serve", "--listen", "127.0.0.1:0"]));
+    let lines = service.stderr_until("listening").concat();
+    assert!(!lines.contains("first API key"), "there is a key already: {lines}");
+    assert_eq!(service.terminate(), Some(0));
+}
+
+#[test]
+fn doctor_says_what_is_wrong() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let healthy = run(folder.path(), &["doctor"]);
+    assert_eq!(healthy.status.code(), Some(0), "{}", text(&healthy.stdout));
+    assert!(text(&healthy.stdout).lines().all(|line| line.starts_with("ok ")), "{}", text(&healthy.stdout));
+
+    let sick = run(folder.path(), &["doctor", "--database-url", "sqlite:/nowhere/at/all.sqlite"]);
+    assert_eq!(sick.status.code(), Some(1));
+    assert!(text(&sick.stdout).contains("WRONG  database"), "{}", text(&sick.stdout));
+    assert!(text(&sick.stderr).contains("one thing is wrong"), "{}", text(&sick.stderr));
+}
+
+#[test]
+fn listen_believes_only_what_is_signed() {
+    const BODY: &[u8] = br#"{"event":"job.completed","jobId":"job_1","status":"completed"}"#;
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = egress::sign::generate_secret().expect("a secret");
+    let arguments = ["webhooks", "listen", "--port", "0", "--json", "--secret", secret.expose()];
+    let mut listener = Running::start(command(folder.path(), &arguments));
+    let line = listener.stderr_until("listening on").concat();
+    let address = line.trim().trim_start_matches("listening on http://").trim_end_matches('/').to_owned();
+
+    let other = egress::sign::generate_secret().expect("a secret");
+    assert!(post(&address, BODY, &other).starts_with("HTTP/1.1 400 "));
+    assert!(post(&address, BODY, &secret).starts_with("HTTP/1.1 200 "));
+    assert_eq!(listener.terminate(), Some(0));
+    let mut printed = String::new();
+    let mut stdout = listener.0.stdout.take().expect("stdout is piped");
+    stdout.read_to_string(&mut printed).expect("text");
+    assert_eq!(printed.trim().as_bytes(), BODY, "once, byte for byte");
+}
+
+/// Posts a signed event and gives the answer.
+fn post(address: &str, body: &[u8], secret: &Secret) -> String {
+    let now = now().as_secs();
+    let signature =
+        egress::sign::sign("msg_1", now, body, std::slice::from_ref(secret)).expect("a signature");
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    write!(
+        stream,
+        "POST /x HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n\
+         webhook-id: msg_1\r\nwebhook-timestamp: {now}\r\nwebhook-signature: {signature}\r\n\r\n",
+        body.len()
+    )
+    .expect("the head is sent");
+    stream.write_all(body).expect("the body is sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[expect(clippy::disallowed_methods, reason = "the signature must be of now for the real binary")]
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    Timestamp::from_millis(i64::try_from(since.as_millis()).expect("before the end of time"))
+}
