@@ -3,6 +3,7 @@
 
 mod attacks;
 mod ends;
+mod extractions;
 mod lives;
 mod scene;
 
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
         lives::hold();
     }
     scene::descriptors_at_start();
-    let tests = [attacks::TESTS, ends::TESTS, lives::TESTS].concat();
+    let tests = [attacks::TESTS, ends::TESTS, lives::TESTS, extractions::TESTS].concat();
     let trials = tests.into_iter().map(|(name, run)| Trial::test(name, run)).collect();
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -62,7 +62,7 @@ impl ProgressSink for Heard {
 /// A folder for a result, the spec of one, and an ear.
 pub(crate) struct Desk {
     folder: tempfile::TempDir,
-    output: OutputSpec,
+    pub(crate) output: OutputSpec,
     pub(crate) heard: Heard,
 }
 
@@ -73,7 +73,7 @@ impl Desk {
         Self { folder: tempfile::tempdir().expect("a folder"), output, heard: Heard::default() }
     }
 
-    pub(crate) fn into(&self) -> PathBuf {
+    pub(crate) fn result(&self) -> PathBuf {
         self.folder.path().join("result")
     }
 
@@ -83,7 +83,7 @@ impl Desk {
         supervisor: &Supervisor,
         attack: Attack,
     ) -> Result<Extracted, Failure> {
-        let into = self.into();
+        let into = self.result();
         supervisor.extract_attacked(attack, self.order(Arc::new(Memory(Vec::new())), &into)).await
     }
 
