@@ -28,7 +28,14 @@ pub(super) fn name(input: &mut Input<'_>) -> Result<&'static str, Failure> {
 pub(super) fn check_complete(input: &mut Input<'_>, track: &Track) -> Result<bool, Failure> {
     match input.container() {
         "mp4" => check_index(input, track),
-        "mkv" => check_segment(input),
+        "mkv" => {
+            let end = matroska_head(input)?.and_then(|head| head.segment_end);
+            check_length(input, end)
+        }
+        "avi" | "wav" => {
+            let end = riff_end(input)?;
+            check_length(input, end)
+        }
         _ => Ok(false),
     }
 }
@@ -48,9 +55,9 @@ fn check_index(input: &mut Input<'_>, track: &Track) -> Result<bool, Failure> {
     }
 }
 
-/// A Matroska segment says how long it is.
-fn check_segment(input: &mut Input<'_>) -> Result<bool, Failure> {
-    let Some(end) = matroska_head(input)?.and_then(|head| head.segment_end) else { return Ok(false) };
+/// The source must reach to where its outermost box ends.
+fn check_length(input: &mut Input<'_>, end: Option<u64>) -> Result<bool, Failure> {
+    let Some(end) = end else { return Ok(false) };
     let size = input.size()?;
     if size >= end {
         return Ok(true);
@@ -58,6 +65,14 @@ fn check_segment(input: &mut Input<'_>) -> Result<bool, Failure> {
     let whole = input.duration_secs().unwrap_or(0.0);
     // The share of bytes is the share of time, nearly.
     Err(failures::truncated(whole * size as f64 / end as f64, whole))
+}
+
+/// Where the (first) RIFF chunk ends; a recorder that died leaves 0 or all ones.
+fn riff_end(input: &mut Input<'_>) -> Result<Option<u64>, Failure> {
+    let mut head = [0; 8];
+    let is_riff = input.read_at(0, &mut head)? == head.len() && head.starts_with(b"RIFF");
+    let size = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+    Ok((is_riff && size != 0 && size != u32::MAX).then_some(8 + u64::from(size)))
 }
 
 /// Where the track's bytes lie, in order of reading, neighbours merged; empty where the container does not say.

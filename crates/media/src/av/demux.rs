@@ -189,12 +189,12 @@ impl<'h> Demux<'h> {
         self.ending.faults
     }
 
-    /// How much of the last packet does not belong to the sound any more, in seconds: mp4 and mov say it by a shorter
-    /// last sample, which libav's decoder does not heed.
-    pub(super) fn surplus_secs(&self) -> f64 {
-        let is_cut = self.input.container() == "mp4" && !self.ending.is_torn;
-        let ticks = if is_cut { self.ending.longest_ticks - self.ending.last_ticks } else { 0 };
-        self.track.time_base.secs(ticks)
+    /// How much of the last packet belongs to the sound, in seconds, where that is less than usual: mp4 and mov say
+    /// it by a shorter last sample, which libav's decoder does not heed.
+    pub(super) fn last_secs(&self) -> Option<f64> {
+        let Ending { is_torn, longest_ticks, last_ticks, .. } = self.ending;
+        let is_cut = self.input.container() == "mp4" && !is_torn && last_ticks < longest_ticks;
+        is_cut.then(|| self.track.time_base.secs(last_ticks))
     }
 
     /// Once all is read and `heard_secs` of sound came of it: fails if the file ends before it should.

@@ -49,7 +49,8 @@ impl<'h> Input<'h> {
                 input.unless_gone(failures::not_media(format!("no stream makes sense: {cause}")))
             })?;
         }
-        Ok(input)
+        // A demuxer may take a header that broke off for a short one.
+        if input.is_gone() { Err(failures::gone()) } else { Ok(input) }
     }
 
     fn connect(&mut self) -> Result<(), AvError> {
@@ -68,9 +69,6 @@ impl<'h> Input<'h> {
             unsafe { sys::av_free(buffer) };
             return Err(AvError::MEMORY);
         }
-        // Every seek and every large read goes straight to the reader, which knows what is worth fetching.
-        // SAFETY: the context was just made and is ours.
-        unsafe { (*self.io).direct = 1 };
         Ok(())
     }
 
@@ -185,6 +183,11 @@ impl<'h> Input<'h> {
     /// Says which bytes will be read.
     pub(super) fn plan(&mut self, ranges: Vec<Range<u64>>) {
         self.reader().plan(ranges);
+        // From here on every seek and every read of a packet goes straight to the reader, which knows what is worth
+        // fetching; libav's own buffer would read through the picture in between. Not earlier: the Ogg demuxer, for
+        // one, counts on the buffer.
+        // SAFETY: the context is alive and ours.
+        unsafe { (*self.io).direct = 1 };
     }
 
     /// Seconds, where the container says it.

@@ -20,6 +20,8 @@ mod playback;
 mod quality;
 mod reader;
 mod resample;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod track;
 mod warm;

@@ -151,10 +151,8 @@ impl<'h> Playback<'h> {
         let Some(shape) = frame.shape() else {
             return Err(failures::damaged("the decoder made sound of no known kind"));
         };
-        if is_last {
-            let surplus = (self.demux.surplus_secs() * f64::from(shape.rate)).round() as u32;
-            let keep = frame.samples().saturating_sub(surplus);
-            frame.shorten(keep);
+        if let Some(secs) = self.demux.last_secs().filter(|_| is_last) {
+            frame.shorten((secs * f64::from(shape.rate)).round() as u32);
         }
         self.tally.count(&frame, &shape)?;
         let at = frame.time().map(|time| self.demux.track().time_base.secs(time));

@@ -36,7 +36,7 @@ const DEMUXERS: &[(&str, &str)] = &[
 #[rustfmt::skip] // one name a line would be eighty lines
 const DECODERS: &[&str] = &[
     "aac", "aac_latm", "ac3", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "adpcm_swf", "adpcm_yamaha", "alac", "amrnb",
-    "amrwb", "dca", "eac3", "flac", "g722", "g726", "gsm", "gsm_ms", "mlp", "mp1float", "mp2float", "mp3float",
+    "amrwb", "dca", "eac3", "flac", "g722", "g726", "gsm", "gsm_ms", "mlp", "mp1", "mp2", "mp3float",
     "nellymoser", "opus", "pcm_alaw", "pcm_bluray", "pcm_dvd", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le",
     "pcm_mulaw", "pcm_s16be", "pcm_s16be_planar", "pcm_s16le", "pcm_s16le_planar", "pcm_s24be", "pcm_s24le",
     "pcm_s24le_planar", "pcm_s32be", "pcm_s32le", "pcm_s32le_planar", "pcm_s8", "pcm_s8_planar", "pcm_u16be",

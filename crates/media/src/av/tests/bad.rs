@@ -1,0 +1,83 @@
+//! What cannot be extracted, and what it is said to be.
+
+use domain::{FailureCode, Retry};
+
+use super::*;
+
+#[test]
+fn bad_files_fail_by_name() {
+    use FailureCode::{ExtractionFailed, InvalidVideo};
+    for (name, code, details) in [
+        ("page.mp4", InvalidVideo, "no known video or audio format"),
+        ("empty.mp4", InvalidVideo, "it is empty"),
+        ("noise.mp4", InvalidVideo, ""),
+        ("concat.mp4", InvalidVideo, "`concat`, which is not taken"),
+        ("playlist.mp4", InvalidVideo, "`hls"),
+        ("no-audio.mp4", ExtractionFailed, "has no audio track; it has 1 video stream (h264)"),
+        ("unknown-codec.mp4", ExtractionFailed, "no decoder for zzzz"),
+        ("encrypted.mp4", ExtractionFailed, "the audio (aac) is encrypted"),
+        ("truncated-faststart.mp4", InvalidVideo, "ends after 3."),
+        ("truncated-fragmented.mp4", InvalidVideo, "ends after"),
+        ("truncated-aac.mp4", InvalidVideo, "header cannot be read"),
+        ("truncated-aac.mkv", InvalidVideo, "s of 6.0 s"),
+        ("truncated-opus.webm", InvalidVideo, "s of 6.0 s"),
+        ("truncated-mp3.avi", InvalidVideo, "s of 6.0 s"),
+        ("truncated-aac.flv", InvalidVideo, "s of 6.0 s"),
+        ("truncated-wma.wmv", InvalidVideo, "ends after"),
+        ("truncated-sound.wav", InvalidVideo, "ends after 3.6 s of 6.0 s"),
+        ("truncated-sound.flac", InvalidVideo, "s of 6.0 s"),
+        ("truncated-sound.mp3", InvalidVideo, "s of 6.0 s"),
+    ] {
+        let Err(failure) = try_extract(name, spec(AudioFormat::Wav, Quality::Low), AvLimits::default())
+        else {
+            panic!("{name} was extracted");
+        };
+        let said = failure.public.details.clone().unwrap_or_default();
+        assert_eq!((failure.public.code, failure.retry), (code, Retry::Never), "{name}: {failure}");
+        assert!(said.contains(details), "{name} says: {failure}");
+    }
+}
+
+#[test]
+fn a_few_damaged_packets_are_skipped() {
+    for name in ["damaged-mp3.mkv", "damaged-ac3.ts", "damaged-aac.flv"] {
+        let made = extract(name, spec(AudioFormat::Wav, Quality::Low));
+        let secs = made.result.duration_secs();
+        assert!((secs - 6.0).abs() < 0.3, "{name}: {secs} s");
+    }
+}
+
+#[test]
+fn limits_are_counted() {
+    let wav = || spec(AudioFormat::Wav, Quality::Low);
+    let samples = AvLimits { max_decoded_samples: 100_000, ..AvLimits::default() };
+    let bytes = AvLimits { max_output_bytes: 100_000, ..AvLimits::default() };
+    let streams = AvLimits { max_streams: 1, ..AvLimits::default() };
+    for (limits, code, details) in [
+        (samples, FailureCode::ExtractionFailed, "more than 100000 samples"),
+        (bytes, FailureCode::ExtractionFailed, "larger than allowed"),
+        (streams, FailureCode::InvalidVideo, ""),
+    ] {
+        let Err(failure) = try_extract("aac.mp4", wav(), limits.clone()) else {
+            panic!("{limits:?} was passed")
+        };
+        assert_eq!((failure.public.code, failure.retry), (code, Retry::Never), "{limits:?}: {failure}");
+        assert!(failure.public.details.unwrap_or_default().contains(details), "{limits:?}");
+    }
+}
+
+#[test]
+fn a_host_that_goes_away_ends_it_at_once() {
+    for name in ["faststart.mp4", "aac.mp4", "aac.mkv", "mp3.avi", "aac.ts", "sound.mp3"] {
+        let whole = extract(name, spec(AudioFormat::Wav, Quality::Low)).host.read.len();
+        for reads_left in 0..whole {
+            let into = tempfile::NamedTempFile::new().expect("a result's file");
+            let mut host = FileHost { reads_left, ..FileHost::open(&sample(name)) };
+            let output = spec(AudioFormat::Wav, Quality::Low);
+            let failure =
+                run(&mut host, output, AvLimits::default(), into.path()).expect_err("the host went");
+            assert_eq!(failure.retry, Retry::Worthwhile, "{name} after {reads_left} reads: {failure}");
+            assert!(host.read.len() <= reads_left, "{name}: read on after {reads_left} reads");
+        }
+    }
+}
