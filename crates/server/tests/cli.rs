@@ -122,6 +122,7 @@ fn wrong_usage_is_told_from_help() {
         (&["--help"], "doctor"),
         (&["serve", "--help"], "--webhook-retry-waits"),
         (&["extract", "--help"], "--normalize"),
+        (&["openapi"], "/audio-extract/v1/extract"),
     ] {
         let output = run(folder.path(), arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");

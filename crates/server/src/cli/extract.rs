@@ -9,12 +9,13 @@ use domain::{
     OutputSpec, ProgressSink as _, Quality, Source, SourceOpener as _, SourceSpec, Step, WebUrl,
 };
 use egress::FileSource;
+use engine::CancellationToken;
 use serde::Serialize;
 
 use super::progress::Shown;
 use super::{Stop, block_on, print, to_json};
-use crate::boot;
 use crate::config::{Flags, Settings};
+use crate::{boot, lifecycle};
 
 #[derive(Args)]
 #[command(arg_required_else_help = true)]
@@ -106,11 +107,14 @@ pub(super) fn run(args: ExtractArgs) -> Result<(), Stop> {
     let plan = plan(&args)?;
     let settings = Settings::load(&args.flags)?;
     block_on(async move {
+        let stop = CancellationToken::new();
+        let signals = lifecycle::stop_on_signal(stop.clone())?;
         let progress = Shown::start();
         let made = tokio::select! {
             made = extract(&settings, &plan, &progress) => made,
-            _ = tokio::signal::ctrl_c() => Err(Stop::Failed("interrupted".to_owned())),
+            () = stop.cancelled() => Err(Stop::Failed("interrupted".to_owned())),
         };
+        signals.abort();
         progress.end();
         report(&plan, &made?, args.json)
     })

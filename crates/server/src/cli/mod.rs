@@ -6,6 +6,7 @@ mod extract;
 mod keys;
 mod listen;
 mod migrate;
+mod openapi;
 mod progress;
 mod serve;
 
@@ -62,6 +63,8 @@ enum Command {
     Migrate(migrate::MigrateArgs),
     /// Check libraries, sandbox, database, file store and clock
     Doctor(doctor::DoctorArgs),
+    /// Print the OpenAPI document
+    Openapi,
 }
 
 /// Reads the command line and does what it says.
@@ -83,6 +86,7 @@ pub(crate) fn run() -> ExitCode {
                 Command::Webhooks(args) => listen::run(args),
                 Command::Migrate(args) => migrate::run(args),
                 Command::Doctor(args) => doctor::run(args),
+                Command::Openapi => openapi::run(),
             }
         });
     let (code, line) = match done {

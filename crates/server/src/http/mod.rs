@@ -6,6 +6,7 @@ mod auth;
 mod disposition;
 mod health;
 mod jobs;
+pub(crate) mod openapi;
 mod range;
 mod refusal;
 mod request_id;
@@ -58,7 +59,8 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/batch", post(jobs::batch))
         .route("/v1/batch/{batch_id}", get(jobs::batch_status))
         .route("/v1/status/{job_id}", get(jobs::status))
-        .route("/v1/download/{job_id}", get(results::download));
+        .route("/v1/download/{job_id}", get(results::download))
+        .route("/v1/openapi.json", get(openapi::get));
     let routes = Router::new()
         .nest(BASE_PATH, v1)
         .route("/audio/{job_id}/{filename}", get(results::public_link))

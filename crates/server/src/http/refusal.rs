@@ -147,3 +147,42 @@ pub(super) fn panicked(cause: Box<dyn Any + Send>) -> Response {
     let text = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text");
     Refusal::internal(text).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_without_what_it_said() {
+        let response = panicked(Box::new("the row of 10.0.0.7".to_owned()));
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.expect("a body");
+        let body = String::from_utf8(body.to_vec()).expect("UTF-8");
+        assert!(body.contains("INTERNAL_ERROR") && !body.contains("10.0.0.7"), "{body}");
+    }
+
+    #[test]
+    fn whoever_is_to_come_back_is_told_when() {
+        for (refusal, status, wait) in [
+            (Refusal::rate_limited(Duration::from_millis(1500)), 429, "2"),
+            (Refusal::rate_limited(Duration::ZERO), 429, "1"),
+            (Refusal::unavailable("x"), 503, "5"),
+            (Refusal::new(ErrorCode::QueueFull, "x"), 503, "30"),
+        ] {
+            let response = refusal.into_response();
+            assert_eq!(response.status().as_u16(), status);
+            assert_eq!(response.headers()[header::RETRY_AFTER], wait);
+        }
+    }
+
+    #[test]
+    fn an_unavailable_store_is_told_from_a_defect() {
+        let down = StoreError::Unavailable { what: "the database", cause: "10.0.0.7 refused".to_owned() };
+        let defect = StoreError::Defect("10.0.0.7".to_owned());
+        for (cause, status) in [(down, 503), (defect, 500)] {
+            let refusal = Refusal::from(cause);
+            assert_eq!(refusal.status.as_u16(), status);
+            assert!(!format!("{:?}", refusal.error).contains("10.0.0.7"));
+        }
+    }
+}
