@@ -218,8 +218,10 @@ def submit(teller, scene):
     teller.good(f"accepted as {accepted['jobId']}")
     status = follow(teller, scene.url, scene.key["apiKey"], accepted["jobId"])
     teller.good(f"done after {time.monotonic() - began:.1f} s")
-    sent, size = megabytes(scene.counts.sent), megabytes(scene.video.stat().st_size)
-    teller.say(f"read from the video's host: {sent} of {size}, in {scene.counts.requests} request(s)")
+    teller.say(
+        f"read from the video's host: {megabytes(scene.counts.sent)} in {scene.counts.requests} requests"
+    )
+    teller.say("(normalising reads twice: once to measure the loudness, once to encode)")
     return status
 
 

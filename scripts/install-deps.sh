@@ -50,9 +50,6 @@ needs_of_demo() {
 needs_of_test() {
   needs_of_demo
   need sox has sox
-  need flac has flac
-  need opus-tools has opusinfo
-  need openssl has openssl
   need nodejs has node
   need npm has npm
   need python3-venv python3 -c 'import ensurepip, venv'
