@@ -67,7 +67,7 @@ pub(crate) fn open_files(settings: &Settings, dir: &DataDir) -> Result<FileStore
 pub(crate) fn egress(settings: &Settings, scratch: PathBuf) -> Result<Egress, Stop> {
     let config = EgressConfig {
         guard: GuardConfig { allow_networks: settings.allow_networks.clone(), ..GuardConfig::default() },
-        tls: TlsConfig { extra_roots: settings.extra_ca_file.clone(), ..TlsConfig::default() },
+        tls: TlsConfig { extra_roots: settings.extra_ca_file.clone() },
         source: SourceConfig {
             max_bytes: settings.max_source_bytes,
             max_fetched_bytes: settings.max_fetched_bytes,
