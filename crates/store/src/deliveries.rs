@@ -1,4 +1,4 @@
-//! Claiming deliveries. Recording what came of them is in [`crate::record`].
+//! Claiming deliveries. Recording what came of them is in `record`.
 //!
 //! A delivery's attempts are numbered, and the number is the fence: an attempt is recorded once, by whoever holds
 //! the lease under that number, or as interrupted by whoever finds that the lease ran out.
