@@ -82,12 +82,7 @@ fn escape(attack: Attack, scene: &Scene<'_>) -> (bool, String) {
             count => (true, format!("{count} variables")),
         },
         Attack::TakeMemory => take_memory(scene.limits),
-        Attack::WriteBeyond => {
-            let (byte, fd, end) = ([0_u8], scene.into.as_raw_fd(), scene.limits.file_bytes);
-            // SAFETY: one byte is read from a live array.
-            let wrote = unsafe { libc::pwrite(fd, byte.as_ptr().cast(), 1, end.cast_signed()) };
-            outcome(wrote as c_long)
-        }
+        Attack::WriteBeyond => write_beyond(scene),
         Attack::Mount => mount(),
         Attack::NewNamespace => call(libc::SYS_unshare, [libc::CLONE_NEWUSER.into(), 0, 0]),
         Attack::SetUpRing => set_up_ring(),
@@ -179,6 +174,15 @@ fn take_memory(limits: JailLimits) -> (bool, String) {
         }
     }
     outcome(-1)
+}
+
+fn write_beyond(scene: &Scene<'_>) -> (bool, String) {
+    let (byte, fd) = ([0_u8], scene.into.as_raw_fd());
+    // SAFETY: one byte is read from a live array.
+    outcome(unsafe {
+        libc::lseek(fd, scene.limits.file_bytes.cast_signed(), libc::SEEK_SET);
+        libc::write(fd, byte.as_ptr().cast(), 1)
+    } as c_long)
 }
 
 fn mount() -> (bool, String) {

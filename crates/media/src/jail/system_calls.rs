@@ -23,8 +23,6 @@ const ALLOWED: &[(libc::c_long, &[Argument], &str)] = &[
     (libc::SYS_read, ANY, "answers of the parent; the result, where a muxer reads back"),
     (libc::SYS_write, ANY, "questions to the parent; the result"),
     (libc::SYS_writev, ANY, "libc's own words before it aborts"),
-    (libc::SYS_pread64, ANY, "the result, where a muxer reads back"),
-    (libc::SYS_pwrite64, ANY, "the result, where a muxer corrects its header"),
     (libc::SYS_lseek, ANY, "the result, where a muxer corrects its header"),
     (libc::SYS_close, ANY, "the result, at the end"),
     (libc::SYS_fcntl, &[(1, INT, libc::F_GETFD as u64)], "debug builds of std look before they close"),
@@ -56,8 +54,13 @@ const ALLOWED: &[(libc::c_long, &[Argument], &str)] = &[
 ];
 
 /// What is refused with ENOSYS instead of death, because well-behaved code tries it and goes on without.
-const REFUSED: &[(libc::c_long, &str)] =
-    &[(libc::SYS_clone3, "its flags lie in memory, where a filter cannot look; libc falls back to clone")];
+const REFUSED: &[(libc::c_long, &str)] = &[
+    (libc::SYS_clone3, "its flags lie in memory, where a filter cannot look; libc falls back to clone"),
+    (
+        libc::SYS_openat,
+        "iconv looks for character sets, of the names in a transport stream; libav takes the raw ones",
+    ),
+];
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 

@@ -237,7 +237,7 @@ mod tests {
             let frame = message.encode();
             assert_eq!(decode_frame(&frame), Ok(message.clone()));
             let is_whole =
-                |end: usize| matches!(message, FromChild::Plan(_)) && (end - HEADER_BYTES) % 16 == 0;
+                |end: usize| matches!(message, FromChild::Plan(_)) && (end - HEADER_BYTES).is_multiple_of(16);
             for end in (HEADER_BYTES..frame.len()).filter(|end| !is_whole(*end)) {
                 assert!(decode_frame(&frame[..end]).is_err(), "{message:?} cut at {end} was taken");
             }

@@ -97,7 +97,9 @@ fn what_is_no_media_is_said_to_be_none() -> Result<(), Failed> {
 struct Failing(Memory, u64);
 
 fn gone() -> Failure {
-    Failure::transient(FailureCode::DownloadFailed, "Try again.").with_details("gone").with_private("10.0.0.7")
+    Failure::transient(FailureCode::DownloadFailed, "Try again.")
+        .with_details("gone")
+        .with_private("10.0.0.7")
 }
 
 impl Source for Failing {

@@ -1,6 +1,6 @@
 //! How zygotes and children come and go.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -119,7 +119,7 @@ pub(crate) fn hold() -> ! {
     run(async {
         let supervisor = Arc::new(start(SupervisorConfig::default()).await);
         let (_job, _child, pid) = stalled(&supervisor).await;
-        println!("{}\n{pid}", zygotes()[0]);
+        writeln!(std::io::stdout(), "{}\n{pid}", zygotes()[0]).expect("a reader");
         std::future::pending().await
     })
 }
