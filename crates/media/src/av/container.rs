@@ -7,9 +7,10 @@ use domain::Failure;
 
 use super::failures;
 use super::input::Input;
+use super::marks::{MatroskaHead, parse_asf, parse_matroska, parse_riff};
 use super::track::Track;
 
-/// How many bytes at the start hold a Matroska file's marks.
+/// How many bytes at the start hold a container's marks.
 const HEAD_BYTES: usize = 4096;
 /// More ranges than this are merged over small gaps: a plan must stay small.
 const MOST_RANGES: usize = 32_768;
@@ -30,11 +31,15 @@ pub(super) fn check_complete(input: &mut Input<'_>, track: &Track) -> Result<boo
         "mp4" => check_index(input, track),
         "mkv" => {
             let end = matroska_head(input)?.and_then(|head| head.segment_end);
-            check_length(input, end)
+            let whole = input.duration_secs();
+            check_length(input, end, whole)
         }
-        "avi" | "wav" => {
-            let end = riff_end(input)?;
-            check_length(input, end)
+        "avi" | "wav" | "asf" => {
+            let head = head(input)?;
+            let (end, promised) =
+                if input.container() == "asf" { parse_asf(&head) } else { parse_riff(&head) };
+            let whole = promised.or(input.duration_secs());
+            check_length(input, end, whole)
         }
         _ => Ok(false),
     }
@@ -56,23 +61,15 @@ fn check_index(input: &mut Input<'_>, track: &Track) -> Result<bool, Failure> {
 }
 
 /// The source must reach to where its outermost box ends.
-fn check_length(input: &mut Input<'_>, end: Option<u64>) -> Result<bool, Failure> {
+fn check_length(input: &mut Input<'_>, end: Option<u64>, whole_secs: Option<f64>) -> Result<bool, Failure> {
     let Some(end) = end else { return Ok(false) };
     let size = input.size()?;
     if size >= end {
         return Ok(true);
     }
-    let whole = input.duration_secs().unwrap_or(0.0);
+    let whole = whole_secs.unwrap_or(0.0);
     // The share of bytes is the share of time, nearly.
     Err(failures::truncated(whole * size as f64 / end as f64, whole))
-}
-
-/// Where the (first) RIFF chunk ends; a recorder that died leaves 0 or all ones.
-fn riff_end(input: &mut Input<'_>) -> Result<Option<u64>, Failure> {
-    let mut head = [0; 8];
-    let is_riff = input.read_at(0, &mut head)? == head.len() && head.starts_with(b"RIFF");
-    let size = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
-    Ok((is_riff && size != 0 && size != u32::MAX).then_some(8 + u64::from(size)))
 }
 
 /// Where the track's bytes lie, in order of reading, neighbours merged; empty where the container does not say.
@@ -104,15 +101,13 @@ fn join(ranges: Vec<Range<u64>>, gap: u64) -> Vec<Range<u64>> {
     joined
 }
 
-#[derive(Debug, PartialEq)]
-struct MatroskaHead {
-    is_webm: bool,
-    /// Where the segment ends, unless it was written live.
-    segment_end: Option<u64>,
+fn matroska_head(input: &mut Input<'_>) -> Result<Option<MatroskaHead>, Failure> {
+    Ok(parse_matroska(&head(input)?))
 }
 
-fn matroska_head(input: &mut Input<'_>) -> Result<Option<MatroskaHead>, Failure> {
-    let mut head = [0; HEAD_BYTES];
+/// The first bytes of the source.
+fn head(input: &mut Input<'_>) -> Result<Vec<u8>, Failure> {
+    let mut head = vec![0; HEAD_BYTES];
     let mut filled = 0;
     while filled < head.len() {
         match input.read_at(filled as u64, &mut head[filled..])? {
@@ -120,70 +115,13 @@ fn matroska_head(input: &mut Input<'_>) -> Result<Option<MatroskaHead>, Failure>
             count => filled += count,
         }
     }
-    Ok(parse_matroska(&head[..filled]))
-}
-
-/// EBML header, then the segment (RFC 8794, RFC 9559).
-fn parse_matroska(head: &[u8]) -> Option<MatroskaHead> {
-    const EBML: u64 = 0x1a45_dfa3;
-    const DOC_TYPE: u64 = 0x4282;
-    const SEGMENT: u64 = 0x1853_8067;
-    let (id, size, mut at) = element(head, 0)?;
-    let header_end = at.checked_add(usize::try_from(size?).ok()?)?;
-    if id != EBML {
-        return None;
-    }
-    let mut is_webm = false;
-    while at < header_end {
-        let (id, size, body) = element(head, at)?;
-        at = body.checked_add(usize::try_from(size?).ok()?)?;
-        is_webm |= id == DOC_TYPE && head.get(body..at)?.starts_with(b"webm");
-    }
-    let (id, size, body) = element(head, header_end)?;
-    let segment_end =
-        (id == SEGMENT).then_some(size).flatten().and_then(|size| size.checked_add(body as u64));
-    Some(MatroskaHead { is_webm, segment_end })
-}
-
-/// An element's id, its size (`None`: unknown), and where its body begins.
-fn element(bytes: &[u8], at: usize) -> Option<(u64, Option<u64>, usize)> {
-    let (id, _, size_at) = number(bytes, at)?;
-    let (marked, width, body) = number(bytes, size_at)?;
-    let mask = (1u64 << (7 * width)) - 1;
-    let size = marked & mask;
-    Some((id, (size != mask).then_some(size), body))
-}
-
-/// A variable-length number with its length mark, its width, and where it ends.
-fn number(bytes: &[u8], at: usize) -> Option<(u64, u32, usize)> {
-    let width = bytes.get(at)?.leading_zeros() + 1;
-    let end = at.checked_add(width as usize)?;
-    let value = bytes
-        .get(at..end)
-        .filter(|_| width <= 8)?
-        .iter()
-        .fold(0, |value, byte| value << 8 | u64::from(*byte));
-    Some((value, width, end))
+    head.truncate(filled);
+    Ok(head)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn matroska_says_its_kind_and_its_end() {
-        let header = [0x1a, 0x45, 0xdf, 0xa3, 0x87, 0x42, 0x82, 0x84, b'w', b'e', b'b', b'm'];
-        let with = |segment: &[u8]| parse_matroska(&[&header[..], segment].concat());
-        assert_eq!(
-            with(&[0x18, 0x53, 0x80, 0x67, 0x41, 0x00]),
-            Some(MatroskaHead { is_webm: true, segment_end: Some(18 + 256) })
-        );
-        let live = [0x18, 0x53, 0x80, 0x67, 0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
-        assert_eq!(with(&live), Some(MatroskaHead { is_webm: true, segment_end: None }));
-        for bad in [&[][..], &[0], &[0x1a, 0x45, 0xdf, 0xa3, 0xff], &header, &[0xff; 64]] {
-            assert_eq!(parse_matroska(bad), None, "{bad:?}");
-        }
-    }
 
     #[test]
     fn neighbours_are_merged_and_a_plan_stays_small() {

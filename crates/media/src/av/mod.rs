@@ -1,9 +1,9 @@
 //! The extraction itself: libav, run inside the confined child.
 //!
 //! Start with `pipeline`. What it stands on, from the source to the result: `reader` (bytes of the host), `input` (the
-//! container), `track` and `container` (which stream, where, whole?), `demux`, `decode`, `playback` (sound as a correct
-//! player would play it, by `timeline`), `resample`, `loudness`, `quality` (the table), `codec`, `encode`, `output`.
-//! `whitelist` says what may be opened at all; `ffi` owns libav's values; `failures` has the sentences.
+//! container), `track`, `container` and `marks` (which stream, where, whole?), `demux`, `decode`, `playback` (sound as
+//! a correct player would play it, by `timeline`), `resample`, `loudness`, `quality` (the table), `codec`, `encode`,
+//! `output`. `whitelist` says what may be opened at all; `ffi` owns libav's values; `failures` has the sentences.
 
 mod codec;
 mod container;
@@ -14,6 +14,7 @@ mod failures;
 mod ffi;
 mod input;
 mod loudness;
+mod marks;
 mod output;
 mod pipeline;
 mod playback;

@@ -114,7 +114,7 @@ fn rate(format: AudioFormat, given: u32) -> u32 {
     let listed = |rates: &[u32]| match rates.iter().find(|rate| **rate >= given) {
         Some(rate) => *rate,
         // Above them all: 88.2 and 176.4 kHz divide evenly by 44.1, where the format has that.
-        None if given % 44_100 == 0 && rates.contains(&44_100) && !rates.contains(&88_200) => 44_100,
+        None if given.is_multiple_of(44_100) && rates.contains(&44_100) && !rates.contains(&88_200) => 44_100,
         None => rates.last().copied().unwrap_or(48_000),
     };
     match format {

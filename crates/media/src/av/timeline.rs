@@ -62,7 +62,9 @@ mod tests {
 
     #[test]
     fn silence_goes_where_something_is_missing() {
-        let cases: [(&str, Option<f64>, &[(Option<f64>, u64)]); 8] = [
+        /// When a frame says to play, and the silence that belongs before it.
+        type Frames = &'static [(Option<f64>, u64)];
+        let cases: [(&str, Option<f64>, Frames); 8] = [
             ("steady", Some(0.0), &[(Some(0.0), 0), (Some(0.1), 0), (Some(0.2), 0)]),
             ("jitter", Some(0.0), &[(Some(0.01), 0), (Some(0.14), 0), (Some(0.19), 0)]),
             ("late start", Some(1.4), &[(Some(2.4), 1000), (Some(2.5), 0)]),

@@ -38,7 +38,8 @@ fn a_late_start_and_a_hole_are_silence() {
     for name in ["late.mp4", "late.mkv", "late.ts", "hole.mkv"] {
         let made = wav(name);
         let secs = made.result.duration_secs();
-        assert!((secs - 6.0).abs() < 0.05, "{name}: {secs:.3} s, and the picture has 6");
+        // The last packet may reach over the end; FLAC's have 96 ms.
+        assert!((secs - 6.0).abs() < 0.1, "{name}: {secs:.3} s, and the picture has 6");
         let got = decoded(made.file.path());
         let (silent_from, silent_to) = if name == "hole.mkv" { (2.1, 2.9) } else { (0.0, 0.9) };
         let at = |secs: f64| (secs * f64::from(made.result.sample_rate)) as usize;

@@ -1,0 +1,145 @@
+//! Marks at a container's start that libav does not pass on, read from its first bytes.
+
+/// Where the (first) RIFF chunk ends; a recorder that died leaves 0 or all ones. And how long an AVI or WAVE promises
+/// to be: libav says only what it finds.
+pub(super) fn parse_riff(head: &[u8]) -> (Option<u64>, Option<f64>) {
+    let number =
+        |at: usize| head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
+    let size = number(4).filter(|size| head.starts_with(b"RIFF") && *size != 0 && *size != u32::MAX);
+    let of_avi =
+        || number(32).zip(number(48)).map(|(micros, frames)| f64::from(micros) * f64::from(frames) / 1e6);
+    let of_wave = || size.zip(number(28)).map(|(size, bytes_a_sec)| f64::from(size) / f64::from(bytes_a_sec));
+    let secs = match (head.get(8..16), head.get(24..28)) {
+        (Some(b"WAVEfmt "), _) => of_wave(),
+        (_, Some(b"avih")) => of_avi(),
+        _ => None,
+    };
+    (size.map(|size| 8 + u64::from(size)), secs.filter(|secs| *secs > 0.0 && secs.is_finite()))
+}
+
+/// Where an ASF file ends, and how long it promises to be: libav believes neither once the file is short. A broadcast
+/// says nothing (ASF specification, 3.2).
+pub(super) fn parse_asf(head: &[u8]) -> (Option<u64>, Option<f64>) {
+    const FILE_PROPERTIES: [u8; 16] =
+        [0xa1, 0xdc, 0xab, 0x8c, 0x47, 0xa9, 0xcf, 0x11, 0x8e, 0xe4, 0x00, 0xc0, 0x0c, 0x20, 0x53, 0x65];
+    const UNITS_A_SEC: f64 = 1e7;
+    let Some(start) = head.windows(16).position(|bytes| bytes == FILE_PROPERTIES) else {
+        return (None, None);
+    };
+    let number = |at: usize| {
+        let at = start + at;
+        head.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes)
+    };
+    let is_broadcast = number(88).is_none_or(|flags| flags & 1 != 0);
+    if is_broadcast {
+        return (None, None);
+    }
+    let preroll_secs = number(80).map_or(0.0, |millis| millis as f64 / 1000.0);
+    let secs = number(64).map(|units| units as f64 / UNITS_A_SEC - preroll_secs);
+    (number(40).filter(|size| *size > 0), secs.filter(|secs| *secs > 0.0))
+}
+
+/// What a Matroska file says at its start.
+#[derive(Debug, PartialEq)]
+pub(super) struct MatroskaHead {
+    /// By its document type.
+    pub(super) is_webm: bool,
+    /// Where the segment ends, unless it was written live.
+    pub(super) segment_end: Option<u64>,
+}
+
+/// EBML header, then the segment (RFC 8794, RFC 9559).
+pub(super) fn parse_matroska(head: &[u8]) -> Option<MatroskaHead> {
+    const EBML: u64 = 0x1a45_dfa3;
+    const DOC_TYPE: u64 = 0x4282;
+    const SEGMENT: u64 = 0x1853_8067;
+    let (id, size, mut at) = element(head, 0)?;
+    let header_end = at.checked_add(usize::try_from(size?).ok()?)?;
+    if id != EBML {
+        return None;
+    }
+    let mut is_webm = false;
+    while at < header_end {
+        let (id, size, body) = element(head, at)?;
+        at = body.checked_add(usize::try_from(size?).ok()?)?;
+        is_webm |= id == DOC_TYPE && head.get(body..at)?.starts_with(b"webm");
+    }
+    let (id, size, body) = element(head, header_end)?;
+    let segment_end =
+        (id == SEGMENT).then_some(size).flatten().and_then(|size| size.checked_add(body as u64));
+    Some(MatroskaHead { is_webm, segment_end })
+}
+
+/// An element's id, its size (`None`: unknown), and where its body begins.
+fn element(bytes: &[u8], at: usize) -> Option<(u64, Option<u64>, usize)> {
+    let (id, _, size_at) = number(bytes, at)?;
+    let (marked, width, body) = number(bytes, size_at)?;
+    let mask = (1u64 << (7 * width)) - 1;
+    let size = marked & mask;
+    Some((id, (size != mask).then_some(size), body))
+}
+
+/// A variable-length number with its length mark, its width, and where it ends.
+fn number(bytes: &[u8], at: usize) -> Option<(u64, u32, usize)> {
+    let width = bytes.get(at)?.leading_zeros() + 1;
+    let end = at.checked_add(width as usize)?;
+    let value = bytes
+        .get(at..end)
+        .filter(|_| width <= 8)?
+        .iter()
+        .fold(0, |value, byte| value << 8 | u64::from(*byte));
+    Some((value, width, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matroska_says_its_kind_and_its_end() {
+        let header = [0x1a, 0x45, 0xdf, 0xa3, 0x87, 0x42, 0x82, 0x84, b'w', b'e', b'b', b'm'];
+        let with = |segment: &[u8]| parse_matroska(&[&header[..], segment].concat());
+        assert_eq!(
+            with(&[0x18, 0x53, 0x80, 0x67, 0x41, 0x00]),
+            Some(MatroskaHead { is_webm: true, segment_end: Some(18 + 256) })
+        );
+        let live = [0x18, 0x53, 0x80, 0x67, 0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(with(&live), Some(MatroskaHead { is_webm: true, segment_end: None }));
+        for bad in [&[][..], &[0], &[0x1a, 0x45, 0xdf, 0xa3, 0xff], &header, &[0xff; 64]] {
+            assert_eq!(parse_matroska(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn riff_says_its_end_and_an_avi_its_length() {
+        let mut avi = b"RIFF\x00\x01\x00\x00AVI LIST\0\0\0\0hdrlavih\x38\0\0\0".to_vec();
+        for field in [40_000u32, 0, 0, 0, 150] {
+            avi.extend(field.to_le_bytes());
+        }
+        assert_eq!(parse_riff(&avi), (Some(264), Some(6.0)));
+        let wave = b"RIFF\x00\x01\x00\x00WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\0\0\0";
+        assert_eq!(parse_riff(wave), (Some(264), Some(2.0)));
+        assert_eq!(parse_riff(b"RIFF\xff\xff\xff\xffWAVE"), (None, None));
+        assert_eq!(parse_riff(b"RIF"), (None, None));
+    }
+
+    #[test]
+    fn asf_says_its_end_and_its_length() {
+        let asf = |flags: u8| {
+            let mut head = vec![0x30; 30];
+            head.extend([
+                0xa1, 0xdc, 0xab, 0x8c, 0x47, 0xa9, 0xcf, 0x11, 0x8e, 0xe4, 0x00, 0xc0, 0x0c, 0x20, 0x53,
+                0x65,
+            ]);
+            head.extend([0; 24]);
+            for number in [5000u64, 0, 0, 90_000_000, 0, 3000] {
+                head.extend(number.to_le_bytes());
+            }
+            head.extend([flags, 0, 0, 0, 0, 0, 0, 0]);
+            head
+        };
+        assert_eq!(parse_asf(&asf(2)), (Some(5000), Some(6.0)));
+        assert_eq!(parse_asf(&asf(1)), (None, None), "a broadcast");
+        assert_eq!(parse_asf(&asf(2)[..60]), (None, None));
+    }
+}
