@@ -37,7 +37,7 @@ impl<'h> Input<'h> {
         input.connect().map_err(|cause| failures::internal("the reader", cause))?;
         let format = input.recognise(limits)?;
         input.read_header(format, limits).map_err(|cause| {
-            input.unless_gone(failures::not_media(format!(
+            input.unless_gone(failures::damaged(format!(
                 "it begins like {} but its header cannot be read: {cause}",
                 input.container()
             )))
@@ -46,7 +46,7 @@ impl<'h> Input<'h> {
             // SAFETY: the context is open; no options are handed over.
             let answer = unsafe { sys::avformat_find_stream_info(input.context, ptr::null_mut()) };
             AvError::check(answer).map_err(|cause| {
-                input.unless_gone(failures::not_media(format!("no stream makes sense: {cause}")))
+                input.unless_gone(failures::damaged(format!("no stream makes sense: {cause}")))
             })?;
         }
         // A demuxer may take a header that broke off for a short one.
