@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::{BatchId, Job, JobId, JobState, KeyId};
 use engine::IdempotencyToken;
+use wire::ErrorCode;
 use wire::response::{BatchResponse, StatusResponse};
-use wire::{ErrorCode, RequestError};
 
 use super::auth::{Reader, Writer};
+use super::body::Whole;
 use super::refusal::Refusal;
 use super::{Api, json};
 
@@ -26,9 +25,9 @@ pub(super) async fn extract(
     State(api): State<Arc<Api>>,
     Writer(key): Writer,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    Whole(body): Whole,
 ) -> Result<Response, Refusal> {
-    let (token, body) = (idempotency_key(&headers)?, whole(body)?);
+    let token = idempotency_key(&headers)?;
     let spec = wire::parse_extract(&body)?;
     let token = token.map(|token| IdempotencyToken { token, body: &body });
     Ok(json(StatusCode::ACCEPTED, api.submit.one(&key, spec, token).await?))
@@ -39,9 +38,9 @@ pub(super) async fn batch(
     State(api): State<Arc<Api>>,
     Writer(key): Writer,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    Whole(body): Whole,
 ) -> Result<Response, Refusal> {
-    let (token, body) = (idempotency_key(&headers)?, whole(body)?);
+    let token = idempotency_key(&headers)?;
     let specs = wire::parse_batch(&body)?;
     let token = token.map(|token| IdempotencyToken { token, body: &body });
     Ok(json(StatusCode::ACCEPTED, api.submit.batch(&key, specs, token).await?))
@@ -101,18 +100,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
         _ => Err(Refusal::new(ErrorCode::InvalidRequest, "Correct the `Idempotency-Key` header.")
             .with_details(format!("it takes 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters"))),
     }
-}
-
-/// The whole body, unless it is too large or broke off.
-fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
-    body.map_err(|rejection| {
-        let error = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            RequestError::new(ErrorCode::PayloadTooLarge, "Send a smaller request body.")
-        } else {
-            RequestError::new(ErrorCode::InvalidRequest, "Send the whole request body.")
-        };
-        error.into()
-    })
 }
 
 #[cfg(test)]

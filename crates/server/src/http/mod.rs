@@ -3,6 +3,7 @@
 //! [`serve`] has the connections, [`router`] the endpoints, `auth` who may, `refusal` how errors are answered.
 
 mod auth;
+mod body;
 mod disposition;
 mod health;
 mod jobs;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -87,7 +88,6 @@ fn health_router() -> Router<Arc<Api>> {
 fn layered(routes: Router<Arc<Api>>, api: &Arc<Api>) -> Router<Arc<Api>> {
     routes
         .layer(middleware::from_fn_with_state(Arc::clone(api), within_time))
-        .layer(DefaultBodyLimit::max(api.max_body_bytes))
         .layer(CatchPanicLayer::custom(refusal::panicked))
         .layer(middleware::from_fn(request_id::layer))
 }
