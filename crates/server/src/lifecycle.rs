@@ -40,7 +40,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Stop> {
     let metrics = start_metrics()?;
 
     let (_lock, rows) = boot::lock_and_open_rows(&settings).await?;
-    warn_of_own_master_key(&settings, &rows);
+    warn_of_what_is_not_shared(&settings, &rows);
     prepare_keys(&settings, &rows).await?;
     let scratch = rows.dir.fresh_scratch()?;
     let node = Node {
@@ -185,14 +185,17 @@ fn start_metrics() -> Result<PrometheusHandle, Stop> {
         .map_err(|cause| Stop::Failed(format!("metrics: {cause}")))
 }
 
-/// A key in one node's folder is not on the others, which then cannot read what this one has sealed.
-fn warn_of_own_master_key(settings: &Settings, rows: &Rows) {
-    if settings.master_key.is_none() && !rows.store.is_embedded() {
-        let path = rows.dir.path().join("master.key");
-        tracing::warn!(
-            path = %path.display(),
-            "this node uses the master key in its own data folder; set master_key to the same on all nodes"
-        );
+/// What one node keeps in its own folder is not on the others, which then cannot read what it has sealed or stored.
+fn warn_of_what_is_not_shared(settings: &Settings, rows: &Rows) {
+    if rows.store.is_embedded() {
+        return;
+    }
+    let folder = rows.dir.path().display();
+    if settings.master_key.is_none() {
+        tracing::warn!(%folder, "the master key is in this node's own folder; set master_key on all nodes");
+    }
+    if settings.storage_url.is_none() {
+        tracing::warn!(%folder, "results are in this node's own folder; set storage_url on all nodes");
     }
 }
 

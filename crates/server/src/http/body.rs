@@ -53,8 +53,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_taken_up_to_its_bound_and_an_endless_one_is_left() {
-        assert_eq!(read(Body::from("12345678"), 8).await.expect("as long as the bound").as_ref(), b"12345678");
-        assert_eq!(read(Body::from("123456789"), 8).await.expect_err("longer").code, ErrorCode::PayloadTooLarge);
+        assert_eq!(
+            read(Body::from("12345678"), 8).await.expect("as long as the bound").as_ref(),
+            b"12345678"
+        );
+        assert_eq!(
+            read(Body::from("123456789"), 8).await.expect_err("longer").code,
+            ErrorCode::PayloadTooLarge
+        );
         let piece = Bytes::from(vec![0; 1 << 20]);
         let endless = futures_util::stream::repeat_with(move || Ok::<_, std::io::Error>(piece.clone()));
         let refused = read(Body::from_stream(endless), 8).await.expect_err("endless");
