@@ -1,0 +1,16 @@
+//! The service from outside: the real binary, real media, a real database, over real sockets.
+//!
+//! One binary, so that samples and PostgreSQL are made once. [`app::TestApp`] starts a service of its own for each
+//! test; [`receiver::Receiver`] is somebody's webhook endpoint; [`files::FileHost`] is somebody's video host.
+
+mod app;
+mod files;
+mod receiver;
+
+mod contract;
+mod crash;
+mod flow;
+mod formats;
+mod hostile;
+mod load;
+mod third_party;
