@@ -85,9 +85,12 @@ impl HttpSources {
                 let body = RangeBody::accept(answer, 0, &pinned)?;
                 Ok(Arc::new(Ranged::new(fetcher, pinned, Some(body))))
             }
-            // Ranges of a file whose length nobody says cannot be checked.
-            Some(ContentRange::Part { first: 0, length: None, .. }) => self.open_without_range(fetcher).await,
-            _ => Err(FetchError::WrongRange),
+            // Ranges of a file whose length nobody says cannot be checked; some hosts give an empty file the range
+            // `0-0/0`, which is none. Such a file is asked for whole.
+            None | Some(ContentRange::Part { first: 0, length: None, .. }) => {
+                self.open_without_range(fetcher).await
+            }
+            Some(_) => Err(FetchError::WrongRange),
         }
     }
 
