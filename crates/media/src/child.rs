@@ -23,6 +23,8 @@ use crate::zygote::exit;
 pub(crate) const SAID_ALL: i32 = 0;
 /// Exit code of a child that could not even take its order.
 pub(crate) const NO_ORDER: i32 = 70;
+/// Exit code of a child that nobody listened to any more: its source failed, or its job was dropped.
+pub(crate) const UNHEARD: i32 = 71;
 /// Exit code of a child whose code panicked.
 pub(crate) const PANICKED: i32 = 101;
 
@@ -54,7 +56,7 @@ fn live(socket: OwnedFd, into: OwnedFd, zygote: Pid) -> i32 {
         Err(jail::NoWall { wall, cause }) => Some(FromChild::Refused { wall, cause }),
     };
     match last_word.map(|word| host.send(&word)) {
-        Some(Err(HostGone)) => NO_ORDER,
+        Some(Err(HostGone)) => UNHEARD,
         Some(Ok(())) | None => SAID_ALL,
     }
 }

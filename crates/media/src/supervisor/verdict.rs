@@ -4,7 +4,7 @@ use domain::{Extracted, Failure, FailureCode};
 
 use super::SupervisorConfig;
 use super::conversation::Talked;
-use crate::child::{PANICKED, SAID_ALL};
+use crate::child::{PANICKED, SAID_ALL, UNHEARD};
 use crate::zygote::{Ended, Exit};
 
 /// A child that had this much of its memory limit resident when it aborted, in percent, most likely aborted because
@@ -16,7 +16,7 @@ pub(super) fn is_crash(exit: Exit) -> bool {
     match exit.signal() {
         // Resource limits, or we killed it ourselves.
         Some(signal) => !matches!(signal, libc::SIGKILL | libc::SIGXCPU | libc::SIGXFSZ),
-        None => exit.code() != Some(SAID_ALL),
+        None => !matches!(exit.code(), Some(SAID_ALL | UNHEARD)),
     }
 }
 
