@@ -160,7 +160,7 @@ impl ExtractLoop {
         }
     }
 
-    async fn run_job(self: Arc<Self>, lease: Lease<Job>, hand_back: CancellationToken) {
+    async fn run_job(self: Arc<Self>, mut lease: Lease<Job>, hand_back: CancellationToken) {
         let JobState::Processing(processing) = lease.item.state.clone() else {
             tracing::error!(job = %lease.item.id, "a claimed job is not processing");
             return;
@@ -175,6 +175,7 @@ impl ExtractLoop {
             () = hand_back.cancelled() => Run::Stopped,
         };
         let processing = Processing { progress: tracker.current(), ..processing };
+        lease.item.input = tracker.input().or(lease.item.input);
         self.end(&lease, processing, run).await;
         self.held.remove(&lease);
         metrics::histogram!("audio_extract_job_seconds").record(started.elapsed().as_secs_f64());

@@ -8,7 +8,7 @@ use domain::{
 use crate::database::Tx;
 use crate::error::StoreError;
 use crate::queue::take_lease;
-use crate::row::{failure_to_text, result_to_text};
+use crate::row::{failure_to_text, input_to_text, result_to_text};
 use crate::sql::sql;
 use crate::{Store, millis};
 
@@ -45,7 +45,7 @@ pub enum Finish {
 }
 
 impl Store {
-    /// Ends a job. With `deliver`, the event is brought to the job's webhook under this name.
+    /// Ends a job, with what the lease's holder has learned of its source. With `deliver`, the event is brought to the job's webhook under this name.
     pub async fn finish_job(
         &self,
         lease: &Lease<Job>,
@@ -101,16 +101,18 @@ async fn end(tx: &mut Tx, lease: &Lease<Job>, ending: &Ending, percent: i64) -> 
             ("failed", outcome, failed.at, failed.at, percent.max(i64::from(failed.percent.get())))
         }
     };
+    let input = lease.item.input.as_ref().map(input_to_text).transpose()?;
     let update =
-        sql("UPDATE jobs SET state = $1, outcome = $2, finished_at = $3, expires_at = $4, percent = $5 \
-         WHERE id = $6 AND fence = $7 AND state = 'processing'")
+        sql("UPDATE jobs SET state = $1, outcome = $2, finished_at = $3, expires_at = $4, percent = $5, \
+         input = COALESCE($8, input) WHERE id = $6 AND fence = $7 AND state = 'processing'")
         .bind(state)
         .bind(outcome)
         .bind(millis(finished_at))
         .bind(millis(expires_at))
         .bind(percent)
         .bind(lease.item.id.as_str())
-        .bind(lease.attempt);
+        .bind(lease.attempt)
+        .bind(input);
     Ok(tx.execute(update).await? == 1)
 }
 

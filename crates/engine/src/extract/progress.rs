@@ -38,6 +38,11 @@ impl Tracker {
         Progress { step: state.step, percent: state.percent, remaining: self.remaining(state.percent) }
     }
 
+    /// What is known of the source by now.
+    pub(super) fn input(&self) -> Option<InputFile> {
+        self.lock().input.clone()
+    }
+
     /// What is new since the last call, if anything is.
     fn take_news(&self) -> Option<(Option<InputFile>, Progress)> {
         let mut state = self.lock();
