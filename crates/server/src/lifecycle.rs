@@ -74,11 +74,12 @@ async fn start_worker(
     stop: &CancellationToken,
 ) -> Result<(), Stop> {
     let supervisor = boot::supervisor(&node.settings).await?;
-    if node.rows.store.is_embedded() {
-        // The data folder is locked, so whoever held a lease is gone.
-        node.rows.store.release_everything().await?;
-    }
     let (extract, deliver, sweep) = (node.extract_loop(supervisor), node.deliver_loop(), node.sweep_loop());
+    if node.rows.store.is_embedded() {
+        // The data folder is locked, so whoever held a lease is gone. Nobody asks for a status before that shows.
+        node.rows.store.release_everything().await?;
+        sweep.leases().await?;
+    }
     let stop = || stop.clone();
     let (for_extract, for_deliver, for_sweep) = (stop(), stop(), stop());
     parts.spawn(async move {
