@@ -57,9 +57,12 @@ fn every_layer_reads_lists_numbers_and_nothing() {
     assert_eq!(settings.public_url, None);
 }
 
+/// Arguments, environment, and the setting that must be named.
+type Refused<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+
 #[test]
 fn what_cannot_be_used_is_refused_by_name() {
-    let cases: [(&[&str], &[(&str, &str)], &str); 9] = [
+    let cases: [Refused<'_>; 9] = [
         (&[], &[("AUDIO_EXTRACT_WORKERS", "many")], "AUDIO_EXTRACT_WORKERS"),
         (&["--max-queued=-1"], &[], "max_queued"),
         (&["--retention", "24"], &[], "retention"),

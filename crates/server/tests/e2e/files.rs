@@ -14,10 +14,10 @@ pub(crate) struct FileHost {
 impl FileHost {
     /// Serves these samples.
     pub(crate) async fn of(samples: &'static [&'static str]) -> Self {
-        let made = || samples.iter().map(|name| sample(name)).last().expect("at least one sample");
-        let one = tokio::task::spawn_blocking(made).await.expect("the samples");
-        Self::serving(Router::new().fallback_service(ServeDir::new(one.parent().expect("their folder"))))
-            .await
+        let made = || samples.iter().map(|name| sample(name)).collect::<Vec<_>>();
+        let made = tokio::task::spawn_blocking(made).await.expect("the samples");
+        let folder = made.first().and_then(|path| path.parent()).expect("at least one sample");
+        Self::serving(Router::new().fallback_service(ServeDir::new(folder))).await
     }
 
     /// A host with routes of its own.
