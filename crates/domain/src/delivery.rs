@@ -127,6 +127,10 @@ pub struct Delivery {
     pub url: WebhookUrl,
     /// How many attempts have ended.
     pub attempts: u32,
+    /// Whether its owner asked for it again.
+    pub is_replay: bool,
+    /// Whether the file that the event names is gone by now.
+    pub is_file_gone: bool,
 }
 
 /// Why an attempt got no answer, or none that counts.
@@ -183,6 +187,46 @@ impl SendError {
     }
 }
 
+/// How long each phase of one POST took; none where it was not reached, or not needed on a connection that was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Phases {
+    /// The name's addresses.
+    pub dns: Option<Duration>,
+    /// The TCP connection.
+    pub connect: Option<Duration>,
+    /// The TLS session.
+    pub tls: Option<Duration>,
+    /// From the first byte of the request to the head of the answer.
+    pub answer: Option<Duration>,
+    /// The answer's body, as far as it was read.
+    pub body: Option<Duration>,
+}
+
+/// What is known of the receiver after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Disposition {
+    /// It has the event: a 2xx.
+    Delivered,
+    /// It answered, and did not take it.
+    Rejected,
+    /// The request may have reached it; whether it did is not known.
+    MaybeDelivered,
+    /// Not a byte of the request left.
+    NotSent,
+}
+
+impl Disposition {
+    /// As written in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Rejected => "rejected",
+            Self::MaybeDelivered => "maybe_delivered",
+            Self::NotSent => "not_sent",
+        }
+    }
+}
+
 /// What one POST came to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SendOutcome {
@@ -196,9 +240,49 @@ pub struct SendOutcome {
     pub retry_after: Option<Duration>,
     /// From the first byte of work to the last.
     pub took: Duration,
+    /// Whether a byte of the request may have left.
+    pub was_sent: bool,
+    /// Where the time went.
+    pub phases: Phases,
+    /// The request's head as it was written, with secrets masked: names in lower case, in order.
+    pub request: Vec<(String, String)>,
 }
 
 impl SendOutcome {
+    /// An attempt that got no answer.
+    pub fn failed(error: SendError) -> Self {
+        Self { error: Some(error), ..Self::nothing() }
+    }
+
+    /// An attempt that got an answer with this status and no body.
+    pub fn answered(status: u16) -> Self {
+        Self { status: Some(status), was_sent: true, ..Self::nothing() }
+    }
+
+    fn nothing() -> Self {
+        Self {
+            status: None,
+            error: None,
+            answer: Vec::new(),
+            retry_after: None,
+            took: Duration::ZERO,
+            was_sent: false,
+            phases: Phases::default(),
+            request: Vec::new(),
+        }
+    }
+
+    /// What is known of the receiver.
+    pub fn disposition(&self) -> Disposition {
+        match self.status {
+            _ if self.is_delivered() => Disposition::Delivered,
+            Some(status) if !(200..300).contains(&status) => Disposition::Rejected,
+            // A 2xx that broke off, or no answer at all.
+            _ if self.was_sent => Disposition::MaybeDelivered,
+            _ => Disposition::NotSent,
+        }
+    }
+
     /// Whether the receiver has it: a 2xx, and nothing else. A redirect is not a delivery.
     pub fn is_delivered(&self) -> bool {
         self.error.is_none() && self.status.is_some_and(|status| (200..300).contains(&status))
@@ -227,13 +311,7 @@ mod tests {
 
     #[test]
     fn only_2xx_is_delivered_and_only_410_is_gone() {
-        let outcome = |status| SendOutcome {
-            status: Some(status),
-            error: None,
-            answer: Vec::new(),
-            retry_after: None,
-            took: Duration::ZERO,
-        };
+        let outcome = SendOutcome::answered;
         for (status, delivered, gone) in [
             (200, true, false),
             (204, true, false),
@@ -256,5 +334,24 @@ mod tests {
         let receiver = |text| Receiver::of(&Url::parse(text).expect(text));
         assert_eq!(receiver("https://a.example/x?y").as_str(), "a.example:443");
         assert_eq!(receiver("http://[::1]:8080/").as_str(), "[::1]:8080");
+    }
+
+    #[test]
+    fn what_is_known_of_the_receiver_depends_on_what_left_and_what_came() {
+        use Disposition::*;
+        let sent = |error| SendOutcome { was_sent: true, ..SendOutcome::failed(error) };
+        let broken = SendOutcome { error: Some(SendError::Broken), ..SendOutcome::answered(200) };
+        for (outcome, expected) in [
+            (SendOutcome::answered(204), Delivered),
+            (SendOutcome::answered(302), Rejected),
+            (SendOutcome::answered(500), Rejected),
+            (broken, MaybeDelivered),
+            (sent(SendError::Timeout), MaybeDelivered),
+            (sent(SendError::Interrupted), MaybeDelivered),
+            (SendOutcome::failed(SendError::Dns), NotSent),
+            (SendOutcome::failed(SendError::Timeout), NotSent),
+        ] {
+            assert_eq!(outcome.disposition(), expected, "{outcome:?}");
+        }
     }
 }

@@ -15,12 +15,14 @@ pub mod lease;
 pub mod ports;
 pub mod retry;
 pub mod secret;
+pub mod signing;
 pub mod spec;
 pub mod time;
 pub mod web;
 
 pub use delivery::{
-    Delivery, DeliveryAttempt, DeliveryState, Event, EventKind, Receiver, SendError, SendOutcome,
+    Delivery, DeliveryAttempt, DeliveryState, Disposition, Event, EventKind, Phases, Receiver, SendError,
+    SendOutcome,
 };
 pub use failure::{Failure, FailureCode, PublicFailure, Retry};
 pub use ids::{BatchId, DeliveryId, EventId, JobId, KeyId, NodeId};
@@ -35,6 +37,7 @@ pub use ports::{
 };
 pub use retry::RetryPolicy;
 pub use secret::Secret;
+pub use signing::{SecretHeader, SigningKeys};
 pub use spec::{
     AudioFormat, Bitrate, Filename, JobOptions, JobSpec, Loudness, OutputSpec, Priority, Quality,
     SourceHeader, SourceSpec, SpecError, SpecPart,

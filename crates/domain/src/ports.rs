@@ -12,7 +12,7 @@ use url::Url;
 use crate::delivery::{Event, SendOutcome};
 use crate::failure::Failure;
 use crate::job::{InputFile, Step};
-use crate::secret::Secret;
+use crate::signing::SigningKeys;
 use crate::spec::{OutputSpec, SourceSpec};
 use crate::time::Timestamp;
 use crate::web::WebhookUrl;
@@ -166,8 +166,12 @@ pub struct Notice<'a> {
     pub attempt: u32,
     /// The attempt's time, which is signed with it.
     pub at: Timestamp,
-    /// The secrets to sign with, newest first: one, or two during a rotation.
-    pub secrets: &'a [Secret],
+    /// What it is signed with.
+    pub signing: &'a SigningKeys,
+    /// Whether it was asked for again by its owner.
+    pub is_replay: bool,
+    /// Whether the file that it names is gone by now.
+    pub is_file_gone: bool,
 }
 
 /// Sends webhooks. Implemented by egress.

@@ -70,15 +70,15 @@ impl Webhooks {
             Err(cause) => {
                 // Ours to mend, not the receiver's: nothing was sent, and it stays to be sent.
                 tracing::error!(%cause, event = %notice.event.id, "a webhook could not be written");
-                return failed(SendError::Interrupted);
+                return SendOutcome::failed(SendError::Interrupted);
             }
         };
         let deadline = started + self.config.total_timeout;
         let response = match tokio::time::timeout_at(deadline, self.client.request(request)).await {
-            Err(_) => return failed(SendError::Timeout),
+            Err(_) => return SendOutcome::failed(SendError::Timeout),
             Ok(Err(cause)) => {
                 tracing::debug!(%cause, event = %notice.event.id, "a webhook got no answer");
-                return failed(class_of(&cause));
+                return SendOutcome::failed(class_of(&cause));
             }
             Ok(Ok(response)) => response,
         };
@@ -88,18 +88,17 @@ impl Webhooks {
         // Out of time: what was said by then is the answer. Broken off: it is none.
         let error = tokio::time::timeout_at(deadline, reading).await.ok().flatten();
         SendOutcome {
-            status: Some(head.status.as_u16()),
             error,
             answer,
             retry_after: retry_after(&head.headers, notice.at),
-            took: Duration::ZERO,
+            ..SendOutcome::answered(head.status.as_u16())
         }
     }
 
     fn request(&self, notice: &Notice<'_>) -> Result<Request<Full<Bytes>>, NoticeError> {
         let event = notice.event;
         let timestamp = notice.at.as_secs();
-        let signature = sign(event.id.as_str(), timestamp, &event.body, notice.secrets)?;
+        let signature = sign(event.id.as_str(), timestamp, &event.body, &notice.signing.secrets)?;
         let mut request = Request::new(Full::new(Bytes::copy_from_slice(&event.body)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = request_uri(notice.url.url())?;
@@ -139,16 +138,6 @@ impl Notifier for Webhooks {
             let outcome = self.post(&notice, started).await;
             SendOutcome { took: started.elapsed(), ..outcome }
         })
-    }
-}
-
-fn failed(error: SendError) -> SendOutcome {
-    SendOutcome {
-        status: None,
-        error: Some(error),
-        answer: Vec::new(),
-        retry_after: None,
-        took: Duration::ZERO,
     }
 }
 

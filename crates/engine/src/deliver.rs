@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::{
-    Clock, Delivery, DeliveryAttempt, KeyId, Lease, NodeId, Notice, Notifier, RetryPolicy, Secret,
-    SendOutcome, Timestamp,
+    Clock, Delivery, DeliveryAttempt, KeyId, Lease, NodeId, Notice, Notifier, RetryPolicy, SendOutcome,
+    SigningKeys, Timestamp,
 };
 use store::{Next, Store, StoreError, Wakes};
 use tokio::sync::mpsc;
@@ -20,8 +20,8 @@ use crate::chance::random_unit;
 
 /// How many ended attempts one transaction records at most.
 const MAX_RECORD_GROUP: usize = 256;
-/// How long a key's secrets are remembered: a new one takes effect within this time.
-const SECRETS_FRESH: Duration = Duration::from_secs(5);
+/// How long a key's signing keys are remembered: a new one takes effect within this time.
+const KEYS_FRESH: Duration = Duration::from_secs(5);
 
 /// The bounds of delivering.
 #[derive(Debug, Clone)]
@@ -56,19 +56,19 @@ pub struct DeliverParts {
 pub struct DeliverLoop {
     parts: DeliverParts,
     config: DeliverConfig,
-    secrets: Mutex<HashMap<KeyId, Remembered>>,
+    keys: Mutex<HashMap<KeyId, Remembered>>,
 }
 
-/// A key's signing secrets as they were a moment ago.
+/// A key's signing keys as they were a moment ago.
 #[derive(Clone)]
 struct Remembered {
     read_at: Instant,
-    secrets: Arc<[Secret]>,
+    keys: Arc<SigningKeys>,
 }
 
 impl Remembered {
     fn is_fresh(&self) -> bool {
-        self.read_at.elapsed() < SECRETS_FRESH
+        self.read_at.elapsed() < KEYS_FRESH
     }
 }
 
@@ -78,7 +78,7 @@ type Ended = (Lease<Delivery>, DeliveryAttempt, Next);
 impl DeliverLoop {
     /// A loop over these parts; nothing happens before [`Self::run`].
     pub fn new(parts: DeliverParts, config: DeliverConfig) -> Self {
-        Self { parts, config, secrets: Mutex::default() }
+        Self { parts, config, keys: Mutex::default() }
     }
 
     /// Runs until `stop`, then lets attempts under way end within the configured grace.
@@ -148,11 +148,11 @@ impl DeliverLoop {
 
     async fn send(self: Arc<Self>, lease: Lease<Delivery>, ended: mpsc::Sender<Ended>) {
         let delivery = &lease.item;
-        let secrets = match self.signing_secrets(&delivery.event.key).await {
-            Ok(secrets) => secrets,
+        let signing = match self.signing_keys(&delivery.event.key).await {
+            Ok(signing) => signing,
             Err(cause) => {
                 // Nothing was sent. The lease runs out, and it is tried again.
-                tracing::error!(delivery = %delivery.id, %cause, "the signing secret cannot be read");
+                tracing::error!(delivery = %delivery.id, %cause, "the signing keys cannot be read");
                 return;
             }
         };
@@ -162,7 +162,9 @@ impl DeliverLoop {
             url: &delivery.url,
             attempt: lease.attempt,
             at: started_at,
-            secrets: &secrets,
+            signing: &signing,
+            is_replay: delivery.is_replay,
+            is_file_gone: delivery.is_file_gone,
         };
         let outcome = self.parts.notifier.send(notice).await;
         let next = self.next(lease.attempt, &outcome, self.parts.clock.now());
@@ -189,23 +191,23 @@ impl DeliverLoop {
         }
     }
 
-    async fn signing_secrets(&self, key: &KeyId) -> Result<Arc<[Secret]>, StoreError> {
+    async fn signing_keys(&self, key: &KeyId) -> Result<Arc<SigningKeys>, StoreError> {
         let known = self.remembered().get(key).cloned();
         if let Some(known) = known.filter(Remembered::is_fresh) {
-            return Ok(known.secrets);
+            return Ok(known.keys);
         }
-        let secrets: Arc<[Secret]> = self.parts.store.signing_secrets(key).await?.into();
+        let keys = Arc::new(self.parts.store.signing_keys(key).await?);
         let mut remembered = self.remembered();
         // What is stale goes, so that the map holds no more than the keys of the last seconds.
         remembered.retain(|_, known| known.is_fresh());
-        let known = Remembered { read_at: Instant::now(), secrets: Arc::clone(&secrets) };
+        let known = Remembered { read_at: Instant::now(), keys: Arc::clone(&keys) };
         remembered.insert(key.clone(), known);
-        Ok(secrets)
+        Ok(keys)
     }
 
     fn remembered(&self) -> MutexGuard<'_, HashMap<KeyId, Remembered>> {
         // Nothing panics while it holds the lock; if something did, the map is still whole.
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records ended attempts in groups until the last sender is gone.

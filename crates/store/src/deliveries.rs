@@ -111,11 +111,10 @@ async fn interrupted(tx: &mut Tx, limit: i64, now: Timestamp) -> Result<Vec<Stri
         let number = row.number::<u32>("attempts")? + 1;
         let started_at = Timestamp::from_millis(row.get("claimed_at")?);
         let outcome = SendOutcome {
-            status: None,
-            error: Some(SendError::Interrupted),
-            answer: Vec::new(),
-            retry_after: None,
             took: now.since(started_at),
+            // Nobody knows, so the worse is assumed.
+            was_sent: true,
+            ..SendOutcome::failed(SendError::Interrupted)
         };
         insert_attempt(tx, &id, &DeliveryAttempt { number, started_at, outcome }).await?;
         let update = sql("UPDATE deliveries SET attempts = $1 WHERE id = $2");
@@ -134,6 +133,8 @@ pub(crate) fn delivery_from_row(row: &Row) -> Result<Delivery, StoreError> {
             event,
             url: row.parse("url", WebUrl::parse)?,
             attempts: row.number("attempts")?,
+            is_replay: false,
+            is_file_gone: false,
         })
     };
     read().map_err(|Unreadable(reason)| StoreError::corrupt("deliveries", &id, reason))

@@ -1,6 +1,6 @@
 //! API keys and the secrets that their webhooks are signed with.
 
-use domain::{ApiKey, KeyId, Scopes, Secret, Timestamp};
+use domain::{ApiKey, KeyId, Scopes, Secret, SigningKeys, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::database::Tx;
@@ -97,12 +97,13 @@ impl Store {
         row.as_ref().map(key_from_row).transpose()
     }
 
-    /// What a key's events are signed with, the newest first. Those of a revoked key too: what it was promised
-    /// is still delivered.
-    pub async fn signing_secrets(&self, key: &KeyId) -> Result<Vec<Secret>, StoreError> {
+    /// What a key's events are signed with. That of a revoked key too: what it was promised is still delivered.
+    pub async fn signing_keys(&self, key: &KeyId) -> Result<SigningKeys, StoreError> {
         let select = sql("SELECT number, sealed FROM signing_secrets WHERE key_id = $1 ORDER BY number DESC");
         let rows = self.database.fetch(select.bind(key.as_str())).await?;
-        rows.iter().map(|row| self.open_signing_secret(key.as_str(), row)).collect()
+        let secrets =
+            rows.iter().map(|row| self.open_signing_secret(key.as_str(), row)).collect::<Result<_, _>>()?;
+        Ok(SigningKeys { secrets, private_keys: Vec::new(), header: None })
     }
 }
 

@@ -142,6 +142,9 @@ fn attempt_from_row(row: &Row) -> Result<DeliveryAttempt, Unreadable> {
             answer: row.get("answer")?,
             retry_after,
             took: Duration::from_micros(row.number("took_micros")?),
+            was_sent: row.get::<Option<i64>>("status")?.is_some(),
+            phases: domain::Phases::default(),
+            request: Vec::new(),
         },
     })
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use domain::{
-    Event, EventId, EventKind, JobId, KeyId, Notice, Notifier, Secret, SendError, SendOutcome, Timestamp,
-    WebhookUrl,
+    Event, EventId, EventKind, JobId, KeyId, Notice, Notifier, Secret, SendError, SendOutcome, SigningKeys,
+    Timestamp, WebhookUrl,
 };
 use egress::{Egress, EgressConfig};
 use testkit::host::{Host, Reply, Seen, Step};
@@ -33,8 +33,19 @@ pub(crate) async fn post_with(egress: &Egress, url: &str, attempt: u32) -> SendO
 
 async fn post_at(egress: &Egress, url: &str, attempt: u32, at: Timestamp) -> SendOutcome {
     let (event, url) = (event(), WebhookUrl::parse(url).expect(url));
-    let secrets = [Secret::new(SECRET)];
-    egress.webhooks.send(Notice { event: &event, url: &url, attempt, at, secrets: &secrets }).await
+    let signing = SigningKeys { secrets: vec![Secret::new(SECRET)], private_keys: Vec::new(), header: None };
+    egress
+        .webhooks
+        .send(Notice {
+            event: &event,
+            url: &url,
+            attempt,
+            at,
+            signing: &signing,
+            is_replay: false,
+            is_file_gone: false,
+        })
+        .await
 }
 
 async fn post(url: &str) -> SendOutcome {

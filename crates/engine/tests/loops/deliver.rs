@@ -25,18 +25,12 @@ impl ScriptedReceiver {
 
 impl Notifier for ScriptedReceiver {
     fn send<'a>(&'a self, notice: Notice<'a>) -> BoxFuture<'a, SendOutcome> {
-        assert_eq!(notice.secrets.len(), 1, "signed with the key's secret");
+        assert_eq!(notice.signing.secrets.len(), 1, "signed with the key's secret");
         self.seen.lock().expect("what was seen").push((notice.event.id.clone(), notice.attempt, notice.at));
         let (status, retry_after) =
             self.answers.lock().expect("the script").pop_front().unwrap_or((200, None));
         Box::pin(async move {
-            SendOutcome {
-                status: Some(status),
-                error: None,
-                answer: b"ok".to_vec(),
-                retry_after,
-                took: Duration::ZERO,
-            }
+            SendOutcome { answer: b"ok".to_vec(), retry_after, ..SendOutcome::answered(status) }
         })
     }
 }

@@ -61,13 +61,7 @@ async fn rows_of_ended_jobs_go_after_their_time() {
     let node = NodeId::from_random([9; 8]);
     for delivery in house.store.claim_deliveries(&node, 10, lease, house.clock.now()).await.expect("claimed")
     {
-        let outcome = SendOutcome {
-            status: Some(200),
-            error: None,
-            answer: Vec::new(),
-            retry_after: None,
-            took: Duration::ZERO,
-        };
+        let outcome = SendOutcome::answered(200);
         let attempt = DeliveryAttempt { number: delivery.attempt, started_at: house.clock.now(), outcome };
         let ended = [(delivery, attempt, store::Next::Delivered)];
         assert_eq!(house.store.record_attempts(&ended, house.clock.now()).await.expect("recorded"), [true]);

@@ -36,11 +36,10 @@ impl World {
 
 fn answered(lease: &Lease<Delivery>, status: u16) -> DeliveryAttempt {
     let outcome = SendOutcome {
-        status: Some(status),
-        error: None,
         answer: b"\x00answer".to_vec(),
         retry_after: Some(secs(9)),
         took: Duration::from_micros(1_234),
+        ..SendOutcome::answered(status)
     };
     DeliveryAttempt { number: lease.attempt, started_at: NOW, outcome }
 }

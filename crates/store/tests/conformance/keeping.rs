@@ -31,13 +31,7 @@ impl World {
 
     async fn deliver(&self) {
         let lease = self.store.claim_deliveries(&self.node, 1, LONG, NOW).await.expect("claimed").remove(0);
-        let outcome = domain::SendOutcome {
-            status: Some(200),
-            error: None,
-            answer: Vec::new(),
-            retry_after: None,
-            took: Duration::ZERO,
-        };
+        let outcome = domain::SendOutcome::answered(200);
         let attempt = domain::DeliveryAttempt { number: 1, started_at: NOW, outcome };
         let recorded = self.store.record_attempts(&[(lease, attempt, Next::Delivered)], NOW).await;
         assert_eq!(recorded.expect("recorded"), [true]);

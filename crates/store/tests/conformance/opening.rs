@@ -1,4 +1,4 @@
-use domain::{DeliveryId, Secret};
+use domain::{DeliveryId, SigningKeys};
 use store::{DatabaseUrl, MasterKey, Store, StoreError};
 
 use crate::on_both;
@@ -88,9 +88,9 @@ async fn a_corrupt_row_is_named_and_blocks_nothing(world: World) {
 async fn a_moved_secret_is_not_taken_for_another(world: World) {
     let (one, two) = (world.key().await, world.key().await);
     world.run_sql("UPDATE signing_secrets SET sealed = (SELECT s.sealed FROM signing_secrets s ORDER BY s.key_id LIMIT 1)").await;
-    let opened = [&one, &two].map(|key| world.store.signing_secrets(key));
+    let opened = [&one, &two].map(|key| world.store.signing_keys(key));
     let [one, two] = opened;
-    let opened: Vec<Result<Vec<Secret>, StoreError>> = vec![one.await, two.await];
+    let opened: Vec<Result<SigningKeys, StoreError>> = vec![one.await, two.await];
     assert_eq!(opened.iter().filter(|secrets| secrets.is_ok()).count(), 1);
     let error = opened.into_iter().find_map(Result::err).expect("one that does not open");
     assert!(matches!(&error, StoreError::Corrupt { row, .. } if row.starts_with("signing_secrets key_")));
