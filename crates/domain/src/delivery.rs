@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::ids::{DeliveryId, EventId, JobId, KeyId};
+use crate::ids::{DeliveryId, EndpointId, EventId, JobId, KeyId};
 use crate::time::Timestamp;
 use crate::web::WebhookUrl;
 
@@ -127,10 +127,19 @@ pub struct Delivery {
     pub url: WebhookUrl,
     /// How many attempts have ended.
     pub attempts: u32,
+    /// How many of them failed since it was made or last asked for again: what the retry schedule goes by.
+    pub failures: u32,
     /// Whether its owner asked for it again.
     pub is_replay: bool,
     /// Whether the file that the event names is gone by now.
     pub is_file_gone: bool,
+}
+
+impl Delivery {
+    /// The endpoint that it goes to.
+    pub fn endpoint(&self) -> EndpointId {
+        EndpointId::of(&self.event.key, &self.url)
+    }
 }
 
 /// Why an attempt got no answer, or none that counts.

@@ -74,6 +74,8 @@ id!(
     "msg"
 );
 id!(/** The errand of bringing one event to one URL: `dlv_…`. */ DeliveryId, "dlv");
+id!(/** One exact URL of one key: `ep_…`. */ EndpointId, "ep");
+id!(/** The errand of sending many deliveries again: `rpl_…`. */ ReplayId, "rpl");
 id!(/** One running process among equals: `node_…`. Made anew at each start. */ NodeId, "node");
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! [`ports`] (what the rooms above implement).
 
 pub mod delivery;
+pub mod endpoint;
 pub mod failure;
 pub mod ids;
 pub mod job;
@@ -24,8 +25,9 @@ pub use delivery::{
     Delivery, DeliveryAttempt, DeliveryState, Disposition, Event, EventKind, Phases, Receiver, SendError,
     SendOutcome,
 };
+pub use endpoint::{Endpoint, EndpointState, EndpointVerdict};
 pub use failure::{Failure, FailureCode, PublicFailure, Retry};
-pub use ids::{BatchId, DeliveryId, EventId, JobId, KeyId, NodeId};
+pub use ids::{BatchId, DeliveryId, EndpointId, EventId, JobId, KeyId, NodeId, ReplayId};
 pub use job::{
     Completed, Failed, InputFile, Job, JobState, Percent, Processing, Progress, Queued, ResultFile, Step,
 };
