@@ -12,6 +12,9 @@ use serde_json::{Map, Value};
 use crate::error::{ErrorCode, RequestError};
 
 mod headers;
+mod webhook;
+
+pub use webhook::{ReplayRequest, parse_replay, parse_test};
 
 /// The most jobs that a batch has.
 pub const MAX_BATCH_JOBS: usize = 10;
@@ -78,17 +81,12 @@ struct BatchRequest {
 
 /// Reads the body of `POST /v1/extract`.
 pub fn parse_extract(body: &[u8]) -> Result<JobSpec, RequestError> {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let request: ExtractRequest = serde_path_to_error::deserialize(&mut json).map_err(describe)?;
-    json.end().map_err(|cause| RequestError::body(cause.to_string()))?;
-    parse_spec(request)
+    parse_spec(whole(body)?)
 }
 
 /// Reads the body of `POST /v1/batch`: its jobs in order, each with the batch's webhook unless it has its own.
 pub fn parse_batch(body: &[u8]) -> Result<Vec<JobSpec>, RequestError> {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let batch: BatchRequest = serde_path_to_error::deserialize(&mut json).map_err(describe)?;
-    json.end().map_err(|cause| RequestError::body(cause.to_string()))?;
+    let batch: BatchRequest = whole(body)?;
     if batch.jobs.is_empty() {
         return Err(RequestError::body(format!("`jobs`: is empty; give 1 to {MAX_BATCH_JOBS} jobs")));
     }
@@ -114,6 +112,14 @@ fn parse_batch_job(job: Value, webhook: Option<&WebhookUrl>) -> Result<JobSpec, 
 fn at_index(index: usize, error: RequestError) -> RequestError {
     let details = error.details.unwrap_or_default();
     RequestError { details: Some(format!("jobs[{index}]: {details}")), ..error }
+}
+
+/// All of a body, and nothing behind it.
+fn whole<T: DeserializeOwned>(body: &[u8]) -> Result<T, RequestError> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let request = serde_path_to_error::deserialize(&mut json).map_err(describe)?;
+    json.end().map_err(|cause| RequestError::body(cause.to_string()))?;
+    Ok(request)
 }
 
 fn decode<T: DeserializeOwned>(value: Value) -> Result<T, RequestError> {
