@@ -1,4 +1,4 @@
-//! The HTTP/1.1 client that sources and webhooks share: hyper's pool over our own dialer.
+//! The HTTP/1.1 client of sources: hyper's pool over our own dialer, and what webhooks share with it.
 //!
 //! It follows no redirect, decodes no body, reads no proxy from the environment, and repeats a request only
 //! where hyper knows that a pooled connection was closed before any of it was sent.
@@ -24,11 +24,11 @@ use crate::transport::Transport;
 
 /// Idle connections are dropped before receivers drop them (Node's default is 5 s), so that few requests meet a
 /// connection that is just being closed.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-const MAX_IDLE_PER_HOST: usize = 64;
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) const MAX_IDLE_PER_HOST: usize = 64;
 /// The read buffer, and with it (give or take one read) the most that the head of an answer may take.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-const MAX_HEADERS: usize = 128;
+pub(crate) const MAX_HEAD_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_HEADERS: usize = 128;
 
 /// Why there was no answer, by cause.
 #[derive(Debug, thiserror::Error)]
@@ -164,7 +164,8 @@ impl Service<Uri> for Connector {
                 reason: domain::AddressRefused(format!("the URL's host cannot be read: {cause}")),
                 address: None,
             })?;
-            dialer.dial(host, uri.port_u16().unwrap_or(if secure { 443 } else { 80 }), secure).await
+            let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+            dialer.dial(host, port, secure, &mut |_| {}).await
         })
     }
 }

@@ -69,21 +69,33 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// A connection to a host that the guard allows, within the timeout.
-    pub(crate) async fn dial(&self, host: Host, port: u16, secure: bool) -> Result<Transport, DialError> {
+    /// A connection to a host that the guard allows, within the timeout. `entering` hears of each phase as it
+    /// begins; one that is not needed is left out.
+    pub(crate) async fn dial(
+        &self,
+        host: Host,
+        port: u16,
+        secure: bool,
+        entering: &mut (dyn FnMut(Phase) + Send),
+    ) -> Result<Transport, DialError> {
         let started = Instant::now();
         let deadline = tokio::time::Instant::now() + self.timeout;
         self.guard.check_host(&host, port).map_err(|reason| DialError::Refused { reason, address: None })?;
 
+        if matches!(&host, Host::Domain(name) if !is_localhost(name)) {
+            entering(Phase::Resolve);
+        }
         let addresses = within(deadline, Phase::Resolve, self.addresses(&host)).await??;
         self.check_all(&addresses)?;
         let resolved = started.elapsed();
 
+        entering(Phase::Connect);
         let stream = within(deadline, Phase::Connect, connect_any(&addresses, port)).await?;
         let stream = stream.map_err(DialError::Connect)?;
         let connected = started.elapsed();
 
         let transport = if secure {
+            entering(Phase::Tls);
             let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(server_name(&host)?, stream);
             let session = within(deadline, Phase::Tls, handshake).await?.map_err(DialError::Tls)?;
             Transport::secure(session)

@@ -3,7 +3,7 @@
 //! Never in here: SQL, libav, decisions over time (when to try a delivery again is the engine's).
 //!
 //! Start with [`Egress`], which holds the three parts. [`guard`] says what may be reached, `dial` is the one place
-//! that connects, `client` is HTTP over it. [`source`] makes random access out of answers, [`notify`] makes one
+//! that connects, `client` is HTTP over it for sources. [`source`] makes random access out of answers, [`notify`] makes one
 //! signed POST, [`sign`] is the signature.
 
 mod address;
@@ -83,14 +83,14 @@ impl Egress {
     ) -> Result<Self, TlsError> {
         let guard = Arc::new(Guard::new(config.guard));
         let tls = tls::client_config(&config.tls)?;
-        // Own pools: a webhook never waits behind a source, nor meets a connection that one has used.
-        let client = |timeout| {
+        let dialer = |timeout| {
             let (guard, resolver, tls) = (Arc::clone(&guard), Arc::clone(&resolver), Arc::clone(&tls));
-            HttpClient::new(Dialer { guard, resolver, tls, timeout })
+            Dialer { guard, resolver, tls, timeout }
         };
-        let source_client = client(config.source.connect_timeout);
-        let webhooks = Arc::new(Webhooks::new(client(config.notify.total_timeout), config.notify));
-        let sources = Arc::new(HttpSources::new(source_client, Arc::clone(&guard), clock, config.source));
+        // Own pools: a webhook never waits behind a source, nor meets a connection that one has used.
+        let webhooks = Arc::new(Webhooks::new(dialer(config.notify.total_timeout), config.notify));
+        let client = HttpClient::new(dialer(config.source.connect_timeout));
+        let sources = Arc::new(HttpSources::new(client, Arc::clone(&guard), clock, config.source));
         Ok(Self { guard, sources, webhooks })
     }
 }

@@ -3,20 +3,32 @@
 //! One deadline spans name, connection, TLS, request and answer. The status decides as soon as it is there; what
 //! the receiver says after it is read up to a bound and kept up to a smaller one.
 
+//!
+//! Start with [`Webhooks`]. `request` is what is written, `connection` and `pool` carry it, `attempt` is what is known
+//! of it.
+
+mod attempt;
+mod connection;
+mod pool;
+mod request;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{BoxFuture, Notice, Notifier, SendError, SendOutcome};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
-use http::{Method, Request};
+use http::Request;
+use http::header::HeaderValue;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tokio::time::Instant;
+use url::Url;
 
-use crate::client::{ClientError, HttpClient, add_credentials, request_uri};
-use crate::dial::DialError;
+use self::attempt::{Attempt, Phase, shown};
+use self::connection::Connection;
+use self::pool::Pool;
+use self::request::request;
+use crate::dial::{DialError, Dialer};
 use crate::retry_after::retry_after;
-use crate::sign::{MalformedSecret, sign};
 
 /// What a POST may cost.
 #[derive(Debug, Clone)]
@@ -44,113 +56,109 @@ impl Default for NotifyConfig {
 
 /// Sends webhooks over HTTP.
 pub struct Webhooks {
-    client: HttpClient,
+    dialer: Dialer,
+    pool: Arc<Pool>,
     config: NotifyConfig,
 }
 
-/// Why no request could be made.
-#[derive(Debug, thiserror::Error)]
-enum NoticeError {
-    #[error(transparent)]
-    Secret(#[from] MalformedSecret),
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    #[error("a header cannot be written: {0}")]
-    Header(#[from] http::header::InvalidHeaderValue),
-}
-
 impl Webhooks {
-    pub(crate) fn new(client: HttpClient, config: NotifyConfig) -> Self {
-        Self { client, config }
+    pub(crate) fn new(dialer: Dialer, config: NotifyConfig) -> Self {
+        Self { dialer, pool: Arc::default(), config }
     }
 
-    async fn post(&self, notice: &Notice<'_>, started: Instant) -> SendOutcome {
-        let request = match self.request(notice) {
-            Ok(request) => request,
-            Err(cause) => {
-                // Ours to mend, not the receiver's: nothing was sent, and it stays to be sent.
-                tracing::error!(%cause, event = %notice.event.id, "a webhook could not be written");
-                return SendOutcome::failed(SendError::Interrupted);
+    async fn attempt(&self, notice: &Notice<'_>, attempt: &mut Attempt) -> Result<(), SendError> {
+        let request = request(notice, &self.config.user_agent).map_err(|cause| {
+            // Ours to mend, not the receiver's: nothing was sent, and it stays to be sent.
+            tracing::error!(%cause, event = %notice.event.id, "a webhook could not be written");
+            SendError::Interrupted
+        })?;
+        attempt.request = shown(request.headers());
+        let url = notice.url.url();
+        let (mut connection, response) = self.answer(url, request, attempt).await.inspect_err(|error| {
+            tracing::debug!(error = error.as_str(), event = %notice.event.id, "a webhook got no answer");
+        })?;
+        attempt.enter(Phase::Body);
+        let (head, body) = response.into_parts();
+        attempt.status = Some(head.status.as_u16());
+        attempt.retry_after = retry_after(&head.headers, notice.at);
+        connection.beside(self.read(body, &mut attempt.answer)).await?;
+        self.pool.keep(url, connection).await;
+        Ok(())
+    }
+
+    /// Sends the request once, and waits for the head of its answer. A connection that was kept, and had ended before
+    /// any of the request was on it, is replaced; what was on it is never sent again from here.
+    async fn answer(
+        &self,
+        url: &Url,
+        mut request: Request<Full<Bytes>>,
+        attempt: &mut Attempt,
+    ) -> Result<(Connection, http::Response<Incoming>), SendError> {
+        loop {
+            let kept = self.pool.take(url).await;
+            let was_kept = kept.is_some();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => self.connect(url, attempt).await?,
+            };
+            attempt.sends_on(connection.written());
+            match connection.send(request).await {
+                Ok(response) => return Ok((connection, response)),
+                Err(failed) => match failed.unsent {
+                    Some(unsent) if was_kept => request = unsent,
+                    _ => return Err(class_of_break(&failed.cause)),
+                },
             }
-        };
-        let deadline = started + self.config.total_timeout;
-        let response = match tokio::time::timeout_at(deadline, self.client.request(request)).await {
-            Err(_) => return SendOutcome::failed(SendError::Timeout),
-            Ok(Err(cause)) => {
-                tracing::debug!(%cause, event = %notice.event.id, "a webhook got no answer");
-                return SendOutcome::failed(class_of(&cause));
-            }
-            Ok(Ok(response)) => response,
-        };
-        let (head, mut body) = response.into_parts();
-        let mut answer = Vec::new();
-        let reading = self.read(&mut body, &mut answer);
-        // Out of time: what was said by then is the answer. Broken off: it is none.
-        let error = tokio::time::timeout_at(deadline, reading).await.ok().flatten();
-        SendOutcome {
-            error,
-            answer,
-            retry_after: retry_after(&head.headers, notice.at),
-            ..SendOutcome::answered(head.status.as_u16())
         }
     }
 
-    fn request(&self, notice: &Notice<'_>) -> Result<Request<Full<Bytes>>, NoticeError> {
-        let event = notice.event;
-        let timestamp = notice.at.as_secs();
-        let signature = sign(event.id.as_str(), timestamp, &event.body, &notice.signing.secrets)?;
-        let mut request = Request::new(Full::new(Bytes::copy_from_slice(&event.body)));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = request_uri(notice.url.url())?;
-        let headers: &mut HeaderMap = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, self.config.user_agent.clone());
-        headers.insert("webhook-id", HeaderValue::from_str(event.id.as_str())?);
-        headers.insert("webhook-timestamp", HeaderValue::from(timestamp));
-        headers.insert("webhook-signature", HeaderValue::from_str(&signature)?);
-        headers.insert("webhook-attempt", HeaderValue::from(notice.attempt));
-        headers.insert("webhook-sequence", HeaderValue::from(event.sequence));
-        add_credentials(headers, notice.url.url())?;
-        Ok(request)
+    async fn connect(&self, url: &Url, attempt: &mut Attempt) -> Result<Connection, SendError> {
+        let host = url.host().ok_or(SendError::Protocol)?.to_owned();
+        let port = url.port_or_known_default().ok_or(SendError::Protocol)?;
+        let mut entering = |phase: crate::dial::Phase| attempt.enter(phase.into());
+        let dialled = self.dialer.dial(host, port, url.scheme() == "https", &mut entering).await;
+        let transport = dialled.map_err(|cause| {
+            tracing::debug!(%cause, "a receiver could not be reached");
+            class_of_dial(&cause)
+        })?;
+        Connection::over(transport).await.map_err(|cause| class_of_break(&cause))
     }
 
     /// Reads the body to its end or bound; says so if it broke off.
-    async fn read(&self, body: &mut Incoming, answer: &mut Vec<u8>) -> Option<SendError> {
+    async fn read(&self, mut body: Incoming, answer: &mut Vec<u8>) -> Result<(), SendError> {
         let mut read_bytes = 0;
         while read_bytes < self.config.max_read_bytes {
-            let data = match body.frame().await? {
-                Err(cause) if cause.is_parse() => return Some(SendError::Protocol),
-                Err(_) => return Some(SendError::Broken),
-                Ok(frame) => frame.into_data().unwrap_or_default(),
-            };
+            let Some(frame) = body.frame().await else { break };
+            let data = frame.map_err(|cause| class_of_break(&cause))?.into_data().unwrap_or_default();
             read_bytes = read_bytes.saturating_add(data.len());
             let room = self.config.max_kept_bytes.saturating_sub(answer.len());
             answer.extend_from_slice(&data[..room.min(data.len())]);
         }
-        None
+        Ok(())
     }
 }
 
 impl Notifier for Webhooks {
     fn send<'a>(&'a self, notice: Notice<'a>) -> BoxFuture<'a, SendOutcome> {
         Box::pin(async move {
-            let started = Instant::now();
-            let outcome = self.post(&notice, started).await;
-            SendOutcome { took: started.elapsed(), ..outcome }
+            let mut attempt = Attempt::begin();
+            let deadline = attempt.started() + self.config.total_timeout;
+            let ended = tokio::time::timeout_at(deadline, self.attempt(&notice, &mut attempt)).await;
+            attempt.end(ended.unwrap_or(Err(SendError::Timeout)).err())
         })
     }
 }
 
-fn class_of(error: &ClientError) -> SendError {
-    match error {
-        ClientError::Protocol(_) | ClientError::Url(_) => SendError::Protocol,
-        ClientError::Broken(_) => SendError::Broken,
-        ClientError::Dial(cause) => match cause.error() {
-            Some(DialError::Refused { .. }) => SendError::AddressRefused,
-            Some(DialError::Resolve(_)) => SendError::Dns,
-            Some(DialError::Tls(_)) => SendError::Tls,
-            Some(DialError::Timeout(_)) => SendError::Timeout,
-            Some(DialError::Connect(_)) | None => SendError::Connect,
-        },
+fn class_of_break(cause: &hyper::Error) -> SendError {
+    if cause.is_parse() { SendError::Protocol } else { SendError::Broken }
+}
+
+fn class_of_dial(cause: &DialError) -> SendError {
+    match cause {
+        DialError::Refused { .. } => SendError::AddressRefused,
+        DialError::Resolve(_) => SendError::Dns,
+        DialError::Connect(_) => SendError::Connect,
+        DialError::Tls(_) => SendError::Tls,
+        DialError::Timeout(_) => SendError::Timeout,
     }
 }

@@ -1,12 +1,16 @@
-//! Standard Webhooks 1.0.0, scheme v1: HMAC-SHA256 over `{id}.{timestamp}.{body}`.
+//! Standard Webhooks 1.0.0: scheme v1, HMAC-SHA256 over `{id}.{timestamp}.{body}`. [`ed25519`] is scheme v1a.
+
+pub mod ed25519;
 
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::{Secret, Timestamp};
+use domain::{Secret, SigningKeys, Timestamp};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+
+pub use self::ed25519::{MalformedKey, PrivateKey, PublicKey, generate_private_key};
 
 const PREFIX: &str = "whsec_";
 const VERSION: &str = "v1,";
@@ -21,6 +25,17 @@ pub const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a signing secret is `whsec_` and the base64 of 24 to 64 bytes")]
 pub struct MalformedSecret;
+
+/// Why nothing could be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SignError {
+    /// A secret is none, or there is none at all.
+    #[error(transparent)]
+    Secret(#[from] MalformedSecret),
+    /// A private key is none.
+    #[error(transparent)]
+    Key(#[from] MalformedKey),
+}
 
 /// Why a delivery is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -102,6 +117,22 @@ pub fn verify(
         // `verify_slice` compares in constant time.
         .any(|signature| mac.clone().verify_slice(&signature).is_ok());
     if fits { Ok(()) } else { Err(VerifyError::Signature) }
+}
+
+/// The value of `webhook-signature` by everything that a key has: `v1,…` for each secret, then `v1a,…` for each
+/// private key. There must be at least one secret: every receiver can verify v1.
+pub fn sign_with(
+    id: &str,
+    timestamp_secs: i64,
+    body: &[u8],
+    keys: &SigningKeys,
+) -> Result<String, SignError> {
+    let mut header = sign(id, timestamp_secs, body, &keys.secrets)?;
+    for key in &keys.private_keys {
+        header.push(' ');
+        header.push_str(&PrivateKey::parse(key)?.sign(id, timestamp_secs, body));
+    }
+    Ok(header)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -11,18 +13,45 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 /// A connection to a host.
-pub(crate) enum Transport {
+pub(crate) struct Transport {
+    stream: Stream,
+    written: Written,
+}
+
+enum Stream {
     Plain(TokioIo<TcpStream>),
     Secure(Box<TokioIo<TlsStream<TcpStream>>>),
 }
 
+/// How many bytes a connection has taken to be sent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Written(Arc<AtomicU64>);
+
+impl Written {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, write: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = write {
+            self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+        write
+    }
+}
+
 impl Transport {
     pub(crate) fn plain(stream: TcpStream) -> Self {
-        Self::Plain(TokioIo::new(stream))
+        Self { stream: Stream::Plain(TokioIo::new(stream)), written: Written::default() }
     }
 
     pub(crate) fn secure(session: TlsStream<TcpStream>) -> Self {
-        Self::Secure(Box::new(TokioIo::new(session)))
+        Self { stream: Stream::Secure(Box::new(TokioIo::new(session))), written: Written::default() }
+    }
+
+    /// Stays readable when the connection has been handed on.
+    pub(crate) fn written(&self) -> Written {
+        self.written.clone()
     }
 }
 
@@ -38,39 +67,41 @@ impl Read for Transport {
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<Result<(), io::Error>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
-            Self::Secure(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
+        match &mut self.get_mut().stream {
+            Stream::Plain(io) => Pin::new(io).poll_read(cx, buf),
+            Stream::Secure(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
         }
     }
 }
 
 impl Write for Transport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize, io::Error>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
-            Self::Secure(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
-        }
+        let this = self.get_mut();
+        let write = match &mut this.stream {
+            Stream::Plain(io) => Pin::new(io).poll_write(cx, buf),
+            Stream::Secure(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
+        };
+        this.written.count(write)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_flush(cx),
-            Self::Secure(io) => Pin::new(io.as_mut()).poll_flush(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(io) => Pin::new(io).poll_flush(cx),
+            Stream::Secure(io) => Pin::new(io.as_mut()).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
-            Self::Secure(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            Stream::Secure(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(io) => io.is_write_vectored(),
-            Self::Secure(io) => io.is_write_vectored(),
+        match &self.stream {
+            Stream::Plain(io) => io.is_write_vectored(),
+            Stream::Secure(io) => io.is_write_vectored(),
         }
     }
 
@@ -79,9 +110,11 @@ impl Write for Transport {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<Result<usize, io::Error>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
-            Self::Secure(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
-        }
+        let this = self.get_mut();
+        let write = match &mut this.stream {
+            Stream::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Stream::Secure(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
+        };
+        this.written.count(write)
     }
 }
