@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
-use clap::{Args, Subcommand};
+use clap::Args;
 use domain::{Clock as _, Secret};
 use egress::sign;
 use engine::CancellationToken;
@@ -24,20 +24,7 @@ use crate::lifecycle;
 const MAX_EVENT_BYTES: usize = 1 << 20;
 
 #[derive(Args)]
-#[command(arg_required_else_help = true)]
-pub(super) struct WebhooksArgs {
-    #[command(subcommand)]
-    command: WebhooksCommand,
-}
-
-#[derive(Subcommand)]
-enum WebhooksCommand {
-    /// Receive webhooks: verify each, print it, answer 200
-    Listen(ListenArgs),
-}
-
-#[derive(Args)]
-struct ListenArgs {
+pub(super) struct ListenArgs {
     /// Port on 127.0.0.1; 0 picks a free one, which stderr names
     #[arg(long, default_value_t = 9000)]
     port: u16,
@@ -55,8 +42,7 @@ struct Receiver {
     json: bool,
 }
 
-pub(super) fn run(args: WebhooksArgs) -> Result<(), Stop> {
-    let WebhooksCommand::Listen(args) = args.command;
+pub(super) fn run(args: ListenArgs) -> Result<(), Stop> {
     let secret = Secret::new(args.secret);
     sign::SigningSecret::parse(&secret).map_err(|cause| Stop::Usage(format!("--secret: {cause}")))?;
     let receiver = Arc::new(Receiver { secret, json: args.json });

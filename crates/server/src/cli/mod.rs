@@ -9,6 +9,7 @@ mod migrate;
 mod openapi;
 mod progress;
 mod serve;
+mod webhooks;
 
 use std::future::Future;
 use std::io::Write as _;
@@ -55,10 +56,10 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Extract the audio of one file or URL, without a server
     Extract(extract::ExtractArgs),
-    /// Make, list and revoke API keys
+    /// Make, list and revoke API keys, and change what their webhooks are signed with
     Keys(keys::KeysArgs),
-    /// Try webhooks out
-    Webhooks(listen::WebhooksArgs),
+    /// Try webhooks out, send them again
+    Webhooks(webhooks::WebhooksArgs),
     /// Bring the database to this version's schema
     Migrate(migrate::MigrateArgs),
     /// Check libraries, sandbox, database, file store and clock
@@ -83,7 +84,7 @@ pub(crate) fn run() -> ExitCode {
                 Command::Serve(args) => serve::run(args),
                 Command::Extract(args) => extract::run(args),
                 Command::Keys(args) => keys::run(args),
-                Command::Webhooks(args) => listen::run(args),
+                Command::Webhooks(args) => webhooks::run(args),
                 Command::Migrate(args) => migrate::run(args),
                 Command::Doctor(args) => doctor::run(args),
                 Command::Openapi => openapi::run(),
