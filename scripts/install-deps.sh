@@ -49,6 +49,7 @@ needs_of_demo() {
 
 needs_of_test() {
   needs_of_demo
+  need openssl has openssl
   need sox has sox
   need nodejs has node
   need npm has npm

@@ -7,8 +7,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use domain::{
-    BoxFuture, Clock, Failure, FailureCode, Secret, Source, SourceHeader, SourceOpener, SourceSpec,
-    SourceUrl, Timestamp,
+    BoxFuture, Clock, Event, EventId, EventKind, Failure, FailureCode, JobId, KeyId, Notice, Notifier as _,
+    Secret, SendOutcome, SigningKeys, Source, SourceHeader, SourceOpener, SourceSpec, SourceUrl, Timestamp,
+    WebhookUrl,
 };
 use egress::{Egress, EgressConfig, Resolve, ResolveError};
 
@@ -59,6 +60,13 @@ pub(crate) fn config() -> EgressConfig {
         vec!["127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network")];
     config.source.back_off = Duration::from_millis(1);
     config.source.max_back_off = Duration::from_millis(20);
+    config
+}
+
+/// Webhooks whose deadline is short enough to wait for.
+pub(crate) fn hurried() -> EgressConfig {
+    let mut config = config();
+    config.notify.total_timeout = Duration::from_millis(500);
     config
 }
 
@@ -142,4 +150,52 @@ pub(crate) fn content(len: usize) -> Vec<u8> {
         state as u8
     };
     (0..len).map(|_| next()).collect()
+}
+
+pub(crate) const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+pub(crate) const BODY: &[u8] = br#"{"event":"job.completed","jobId":"job_0000000000000001"}"#;
+
+pub(crate) fn event() -> Event {
+    Event {
+        id: EventId::from_random([1; 8]),
+        key: KeyId::from_random([2; 8]),
+        sequence: 42,
+        job: JobId::from_random([3; 8]),
+        kind: EventKind::Completed,
+        body: BODY.to_vec(),
+        created_at: NOW,
+    }
+}
+
+/// One webhook to send.
+pub(crate) struct Sending {
+    pub(crate) attempt: u32,
+    pub(crate) at: Timestamp,
+    pub(crate) signing: SigningKeys,
+    pub(crate) is_replay: bool,
+    pub(crate) is_file_gone: bool,
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        let signing =
+            SigningKeys { secrets: vec![Secret::new(SECRET)], private_keys: Vec::new(), header: None };
+        Self { attempt: 1, at: NOW, signing, is_replay: false, is_file_gone: false }
+    }
+}
+
+impl Sending {
+    pub(crate) async fn to(&self, egress: &Egress, url: &str) -> SendOutcome {
+        let (event, url) = (event(), WebhookUrl::parse(url).expect(url));
+        let notice = Notice {
+            event: &event,
+            url: &url,
+            attempt: self.attempt,
+            at: self.at,
+            signing: &self.signing,
+            is_replay: self.is_replay,
+            is_file_gone: self.is_file_gone,
+        };
+        egress.webhooks.send(notice).await
+    }
 }

@@ -4,6 +4,8 @@ mod guard;
 mod kit;
 mod local;
 mod notify;
+mod receivers;
+mod signing;
 mod source_access;
 mod source_hosts;
 mod source_limits;
