@@ -3,72 +3,106 @@
 //! A delivery's attempts are numbered, and the number is the fence: an attempt is recorded once, by whoever holds
 //! the lease under that number, or as interrupted by whoever finds that the lease ran out.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use domain::{
-    Delivery, DeliveryAttempt, DeliveryId, Event, EventId, EventKind, JobId, KeyId, Lease, NodeId, SendError,
-    SendOutcome, Timestamp, WebUrl,
+    Delivery, DeliveryAttempt, DeliveryId, EndpointId, EndpointState, Event, EventId, EventKind, JobId,
+    KeyId, Lease, NodeId, SendError, SendOutcome, Timestamp, WebUrl,
 };
 
+use serde::Serialize;
+
 use crate::database::Tx;
+use crate::endpoints::{Named, lock, reckon};
 use crate::error::StoreError;
-use crate::record::insert_attempt;
-use crate::sql::{Row, Unreadable, sql};
+use crate::record::{AttemptRow, insert_attempts};
+use crate::sql::{Row, Unreadable, each, sql};
 use crate::{Store, duration_millis, millis};
+
+/// How many interrupted attempts one transaction records.
+const SETTLED_AT_ONCE: i64 = 256;
 
 /// The columns that [`event_from_row`] and [`delivery_from_row`] read, of `events e` joined with `deliveries d`.
 macro_rules! select_delivery {
     ($rest:literal) => {
         concat!(
-            "SELECT d.id, d.url, d.state, d.attempts, e.id AS event_id, e.key_id, e.sequence, e.job_id, e.kind, ",
-            "e.body, e.created_at FROM deliveries d JOIN events e ON e.id = d.event_id ",
+            "SELECT d.id, d.url, d.state, d.attempts, d.failures, d.is_replay, d.next_at, d.until, ",
+            "d.created_at AS delivery_created_at, e.id AS event_id, e.key_id, e.sequence, e.job_id, e.kind, ",
+            "e.body, e.created_at, (SELECT o.swept FROM jobs o WHERE o.id = d.job_id) AS swept ",
+            "FROM deliveries d JOIN events e ON e.id = d.event_id ",
             $rest
         )
     };
 }
 pub(crate) use select_delivery;
 
+/// A delivery that waits and is due.
+struct Waiting {
+    id: String,
+    is_first: bool,
+    next_at: i64,
+}
+
+/// A lease as an element of a statement.
+#[derive(Serialize)]
+struct Held<'a> {
+    id: &'a str,
+    holder: &'a str,
+    number: u32,
+}
+
+impl<'a> Held<'a> {
+    fn of(lease: &'a Lease<Delivery>) -> Self {
+        Self { id: lease.item.id.as_str(), holder: lease.holder.as_str(), number: lease.attempt }
+    }
+}
+
 impl Store {
-    /// Claims up to `limit` deliveries that are due by `now` and leases them for `lease` by the database's clock.
-    ///
-    /// Those whose lease ran out come first. Nobody knows what became of their attempt, so it is recorded as
-    /// [`SendError::Interrupted`] in the same transaction, and the next attempt is the one that is claimed.
+    /// Claims up to `limit` deliveries of an endpoint that are due by `now`, the ones that wait longest first, and
+    /// leases them for `lease` by the database's clock. First attempts and later ones each get a quarter of the
+    /// limit at least, if as many wait. Of an endpoint whose circuit is open none, and when it is half open a
+    /// single one until its attempt was recorded.
     pub async fn claim_deliveries(
         &self,
         node: &NodeId,
+        endpoint: &EndpointId,
         limit: usize,
         lease: Duration,
         now: Timestamp,
     ) -> Result<Vec<Lease<Delivery>>, StoreError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut tx = self.database.begin().await?;
-        let mut ids = interrupted(&mut tx, limit, now).await?;
-        let left = limit.saturating_sub(i64::try_from(ids.len()).unwrap_or(i64::MAX));
-        let due =
-            sql("SELECT id FROM deliveries WHERE state = 'pending' AND until IS NULL AND next_at <= $1 \
-             ORDER BY next_at LIMIT $2 {skip_locked}");
-        for row in tx.fetch(due.bind(millis(now)).bind(left)).await? {
-            ids.push(row.get("id")?);
+        let (limit, is_probe) = allowed(&mut tx, endpoint, limit, now).await?;
+        let picked = if limit == 0 {
+            Vec::new()
+        } else {
+            shared_out(waiting(&mut tx, endpoint, limit, now).await?, limit)
+        };
+        let claimed = take(&mut tx, node, &picked, lease, now).await?;
+        if is_probe && !picked.is_empty() {
+            tx.execute(sql("UPDATE endpoints SET is_probing = 1 WHERE id = $1").bind(endpoint.as_str()))
+                .await?;
         }
-        let mut claimed = Vec::with_capacity(ids.len());
-        for id in ids {
-            let update = sql("UPDATE deliveries SET holder = $1, until = {clock} + $2, claimed_at = $3 \
-                 WHERE id = $4");
-            let update = update.bind(node.as_str()).bind(duration_millis(lease)).bind(millis(now));
-            tx.execute(update.bind(id.as_str())).await?;
-            let row = tx.fetch_optional(sql(select_delivery!("WHERE d.id = $1")).bind(id.as_str())).await?;
-            let row = row.ok_or_else(|| StoreError::corrupt("deliveries", &id, "it has no event"))?;
-            match delivery_from_row(&row) {
-                Ok(item) => {
-                    let attempt = item.attempts + 1;
-                    claimed.push(Lease { item, attempt, holder: node.clone() });
-                }
-                // It stays leased by nobody until its lease runs out, so that it blocks no other.
-                Err(error) => tracing::error!(%error, "a delivery cannot be made"),
-            }
-        }
+        reckon(&mut tx, &[Named { id: endpoint.as_str() }]).await?;
         tx.commit().await?;
         Ok(claimed)
+    }
+
+    /// Gives back what was claimed and not begun, as if it had not been; what is no longer this lease's stays.
+    pub async fn release_deliveries(&self, leases: &[Lease<Delivery>]) -> Result<(), StoreError> {
+        if leases.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.database.begin().await?;
+        let held: Vec<Held> = leases.iter().map(Held::of).collect();
+        let update = sql("UPDATE deliveries SET holder = NULL, until = NULL, claimed_at = NULL \
+             FROM (SELECT j.value ->> 'id' AS id, j.value ->> 'holder' AS holder, \
+                     CAST(j.value ->> 'number' AS BIGINT) AS number FROM {each}) AS h \
+             WHERE deliveries.id = h.id AND deliveries.attempts = h.number - 1 AND deliveries.holder = h.holder");
+        tx.execute(update.bind(each(&held)?)).await?;
+        let endpoints: Vec<EndpointId> = leases.iter().map(|lease| lease.item.endpoint()).collect();
+        waits_again(&mut tx, endpoints.iter().map(EndpointId::as_str)).await?;
+        tx.commit().await
     }
 
     /// When the next delivery wants to be claimed: one that waits for its time, or one whose lease may run out.
@@ -76,13 +110,12 @@ impl Store {
     /// decides.
     pub async fn next_delivery_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let select = sql("SELECT \
-             (SELECT MIN(next_at) FROM deliveries WHERE state = 'pending' AND until IS NULL) AS next_at, \
+             (SELECT MIN(due_at) FROM endpoints WHERE due_at IS NOT NULL) AS due_at, \
              (SELECT MIN(until) FROM deliveries WHERE until IS NOT NULL) - {clock} AS lease_left");
         let Some(row) = self.database.fetch_optional(select).await? else { return Ok(None) };
-        let next_at: Option<i64> = row.get("next_at")?;
         let lease_left: Option<i64> = row.get("lease_left")?;
-        let lease_end = lease_left.map(|left| millis(now).saturating_add(left));
-        Ok([next_at, lease_end].into_iter().flatten().min().map(Timestamp::from_millis))
+        let lease_end = lease_left.map(|left| Timestamp::from_millis(millis(now).saturating_add(left)));
+        Ok([row.time("due_at")?, lease_end].into_iter().flatten().min())
     }
 
     /// A key's events after this number, in order.
@@ -99,14 +132,128 @@ impl Store {
         let rows = self.database.fetch(select.bind(i64::try_from(limit).unwrap_or(i64::MAX))).await?;
         rows.iter().map(event_from_row).collect()
     }
+
+    /// Records the attempts whose lease ran out. Nobody knows what became of them; their deliveries wait again and
+    /// are due as before, and it counts as no failure of the receiver.
+    pub(crate) async fn settle_interrupted(&self, now: Timestamp) -> Result<(), StoreError> {
+        let any = sql("SELECT 1 AS one FROM deliveries WHERE until IS NOT NULL AND until <= {clock} LIMIT 1");
+        if self.database.fetch_optional(any).await?.is_none() {
+            return Ok(());
+        }
+        loop {
+            let mut tx = self.database.begin().await?;
+            let settled = settle(&mut tx, now).await?;
+            tx.commit().await?;
+            if settled < SETTLED_AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
 }
 
-/// Records the attempts whose lease ran out as interrupted; the deliveries, locked.
-async fn interrupted(tx: &mut Tx, limit: i64, now: Timestamp) -> Result<Vec<String>, StoreError> {
-    let expired = sql("SELECT id, attempts, claimed_at FROM deliveries \
+/// Locks the endpoint; how many of its deliveries may be claimed, and whether that is a probe.
+async fn allowed(
+    tx: &mut Tx,
+    endpoint: &EndpointId,
+    limit: usize,
+    now: Timestamp,
+) -> Result<(i64, bool), StoreError> {
+    let select = sql("SELECT state, retry_at, is_probing FROM endpoints WHERE id = $1 {for_update}");
+    let Some(row) = tx.fetch_optional(select.bind(endpoint.as_str())).await? else { return Ok((0, false)) };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    Ok(match row.parse("state", |text| EndpointState::parse(text).ok_or(()))? {
+        EndpointState::Healthy => (limit, false),
+        EndpointState::Disabled => (0, false),
+        EndpointState::Failing => {
+            let is_open = row.time("retry_at")?.is_some_and(|at| at > now);
+            let is_probing = row.get::<i64>("is_probing")? == 1;
+            (if is_open || is_probing { 0 } else { limit.min(1) }, true)
+        }
+    })
+}
+
+/// The deliveries of an endpoint that are due, up to `limit` of those that were never tried and as many others.
+async fn waiting(
+    tx: &mut Tx,
+    endpoint: &EndpointId,
+    limit: i64,
+    now: Timestamp,
+) -> Result<Vec<Waiting>, StoreError> {
+    if let Tx::Postgres(_) = tx {
+        // See `queue::next_job`.
+        tx.execute(sql("SET LOCAL enable_bitmapscan = off")).await?;
+    }
+    let mut waiting = Vec::new();
+    for is_first in [true, false] {
+        let select = sql("SELECT id, next_at FROM deliveries WHERE endpoint_id = $1 AND is_first = $2 \
+             AND state = 'pending' AND until IS NULL AND next_at <= $3 ORDER BY next_at LIMIT $4 {skip_locked}")
+        .bind(endpoint.as_str())
+        .bind(i64::from(is_first))
+        .bind(millis(now))
+        .bind(limit);
+        for row in tx.fetch(select).await? {
+            waiting.push(Waiting { id: row.get("id")?, is_first, next_at: row.get("next_at")? });
+        }
+    }
+    Ok(waiting)
+}
+
+/// Picks `limit`: a quarter of each kind, and the rest by how long they wait.
+fn shared_out(mut waiting: Vec<Waiting>, limit: i64) -> Vec<String> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    // A single slot goes to who waits longest, which starves nobody either.
+    let share = if limit > 1 { limit.div_ceil(4) } else { 0 };
+    waiting.sort_by_key(|one| one.next_at);
+    let mut sure = [0; 2];
+    for one in &mut waiting {
+        let count = &mut sure[usize::from(one.is_first)];
+        if *count < share {
+            *count += 1;
+            one.next_at = i64::MIN;
+        }
+    }
+    waiting.sort_by_key(|one| one.next_at);
+    waiting.truncate(limit);
+    waiting.into_iter().map(|one| one.id).collect()
+}
+
+/// Leases deliveries, which are locked.
+async fn take(
+    tx: &mut Tx,
+    node: &NodeId,
+    picked: &[String],
+    lease: Duration,
+    now: Timestamp,
+) -> Result<Vec<Lease<Delivery>>, StoreError> {
+    if picked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names = each(&picked.iter().map(|id| Named { id }).collect::<Vec<_>>())?;
+    let update = sql("UPDATE deliveries SET holder = $2, until = {clock} + $3, claimed_at = $4 \
+         WHERE id IN (SELECT j.value ->> 'id' FROM {each})");
+    let update = update.bind(names.as_str()).bind(node.as_str()).bind(duration_millis(lease));
+    tx.execute(update.bind(millis(now))).await?;
+    let select = sql(select_delivery!("WHERE d.id IN (SELECT j.value ->> 'id' FROM {each})"));
+    let mut found: HashMap<String, Lease<Delivery>> = HashMap::new();
+    for row in tx.fetch(select.bind(names)).await? {
+        match delivery_from_row(&row) {
+            Ok(item) => {
+                let attempt = item.attempts + 1;
+                found.insert(row.get("id")?, Lease { item, attempt, holder: node.clone() });
+            }
+            // It stays leased by nobody until its lease runs out, so that it blocks no other.
+            Err(error) => tracing::error!(%error, "a delivery cannot be made"),
+        }
+    }
+    Ok(picked.iter().filter_map(|id| found.remove(id)).collect())
+}
+
+/// Records some of the attempts whose lease ran out; how many.
+async fn settle(tx: &mut Tx, now: Timestamp) -> Result<i64, StoreError> {
+    let expired = sql("SELECT id, endpoint_id, attempts, claimed_at FROM deliveries \
          WHERE until IS NOT NULL AND until <= {clock} ORDER BY until LIMIT $1 {skip_locked}");
-    let mut ids = Vec::new();
-    for row in tx.fetch(expired.bind(limit)).await? {
+    let (mut attempts, mut endpoints): (Vec<AttemptRow>, Vec<String>) = (Vec::new(), Vec::new());
+    for row in tx.fetch(expired.bind(SETTLED_AT_ONCE)).await? {
         let id: String = row.get("id")?;
         let number = row.number::<u32>("attempts")? + 1;
         let started_at = Timestamp::from_millis(row.get("claimed_at")?);
@@ -116,25 +263,46 @@ async fn interrupted(tx: &mut Tx, limit: i64, now: Timestamp) -> Result<Vec<Stri
             was_sent: true,
             ..SendOutcome::failed(SendError::Interrupted)
         };
-        insert_attempt(tx, &id, &DeliveryAttempt { number, started_at, outcome }).await?;
-        let update = sql("UPDATE deliveries SET attempts = $1 WHERE id = $2");
-        tx.execute(update.bind(number).bind(id.as_str())).await?;
-        ids.push(id);
+        attempts.push(AttemptRow::of(&id, &DeliveryAttempt { number, started_at, outcome })?);
+        endpoints.push(row.get("endpoint_id")?);
     }
-    Ok(ids)
+    if attempts.is_empty() {
+        return Ok(0);
+    }
+    insert_attempts(tx, &attempts).await?;
+    let names: Vec<Named> = attempts.iter().map(|attempt| Named { id: &attempt.id }).collect();
+    let update = sql("UPDATE deliveries SET attempts = attempts + 1, is_first = 0, \
+         holder = NULL, until = NULL, claimed_at = NULL WHERE id IN (SELECT j.value ->> 'id' FROM {each})");
+    tx.execute(update.bind(each(&names)?)).await?;
+    waits_again(tx, endpoints.iter().map(String::as_str)).await?;
+    Ok(i64::try_from(attempts.len()).unwrap_or(i64::MAX))
+}
+
+/// Deliveries that were claimed wait again: their endpoints' probes are over, and when they are due is reckoned anew.
+async fn waits_again<'a>(tx: &mut Tx, endpoints: impl Iterator<Item = &'a str>) -> Result<(), StoreError> {
+    let mut endpoints: Vec<Named> = endpoints.map(|id| Named { id }).collect();
+    endpoints.sort_unstable();
+    endpoints.dedup();
+    lock(tx, &endpoints).await?;
+    let update = sql("UPDATE endpoints SET is_probing = 0 WHERE id IN (SELECT j.value ->> 'id' FROM {each})");
+    tx.execute(update.bind(each(&endpoints)?)).await?;
+    reckon(tx, &endpoints).await
 }
 
 pub(crate) fn delivery_from_row(row: &Row) -> Result<Delivery, StoreError> {
     let event = event_from_row(row)?;
     let id: String = row.get("id")?;
     let read = || {
+        let is_swept = row.get::<i64>("swept")? == 1;
         Ok(Delivery {
             id: row.parse("id", DeliveryId::parse)?,
-            event,
             url: row.parse("url", WebUrl::parse)?,
             attempts: row.number("attempts")?,
-            is_replay: false,
-            is_file_gone: false,
+            failures: row.number("failures")?,
+            is_replay: row.get::<i64>("is_replay")? == 1,
+            // An event of a failure names none.
+            is_file_gone: is_swept && event.kind == EventKind::Completed,
+            event,
         })
     };
     read().map_err(|Unreadable(reason)| StoreError::corrupt("deliveries", &id, reason))
@@ -154,4 +322,35 @@ fn event_from_row(row: &Row) -> Result<Event, StoreError> {
         })
     };
     read().map_err(|Unreadable(reason)| StoreError::corrupt("events", &id, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_attempts_and_later_ones_each_get_a_quarter_and_the_rest_is_for_who_waits_longest() {
+        let some = |count: i64, is_first, from: i64| {
+            (0..count).map(move |n| Waiting { id: String::new(), is_first, next_at: from + n })
+        };
+        for (firsts, later, limit, expected) in [
+            (100, 100, 8, 6),
+            (100, 1, 8, 7),
+            (0, 100, 8, 0),
+            (100, 0, 8, 8),
+            (9, 9, 2, 1),
+            (9, 9, 1, 1),
+            (2, 1, 9, 2),
+        ] {
+            let kind = |is_first| if is_first { "first" } else { "later" };
+            let waiting = some(firsts, true, 0).chain(some(later, false, 1000));
+            let waiting: Vec<_> =
+                waiting.map(|one| Waiting { id: kind(one.is_first).to_owned(), ..one }).collect();
+            let all = waiting.len();
+            let picked = shared_out(waiting, limit);
+            assert_eq!(picked.len(), all.min(limit as usize));
+            let found = picked.iter().filter(|id| *id == "first").count();
+            assert_eq!(found, expected, "{firsts} first and {later} later for {limit}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use domain::{
 };
 
 use crate::database::Tx;
+use crate::endpoints::expect_delivery;
 use crate::error::StoreError;
 use crate::queue::take_lease;
 use crate::row::{failure_to_text, input_to_text, result_to_text};
@@ -45,7 +46,8 @@ pub enum Finish {
 }
 
 impl Store {
-    /// Ends a job, with what the lease's holder has learned of its source. With `deliver`, the event is brought to the job's webhook under this name.
+    /// Ends a job, with what the lease's holder has learned of its source. With `deliver`, the event is brought to
+    /// the job's webhook under this name.
     pub async fn finish_job(
         &self,
         lease: &Lease<Job>,
@@ -132,15 +134,17 @@ async fn insert_delivery(
     url: &WebhookUrl,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let endpoint = expect_delivery(tx, &job.key, url, now).await?;
     let insert = sql("INSERT INTO deliveries \
-         (id, key_id, event_id, job_id, receiver, url, state, next_at, attempts, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, 0, $7)")
+         (id, key_id, event_id, job_id, receiver, url, state, next_at, attempts, created_at, endpoint_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, 0, $7, $8)")
     .bind(id.as_str())
     .bind(job.key.as_str())
     .bind(event.as_str())
     .bind(job.id.as_str())
     .bind(Receiver::of(url.url()).as_str())
     .bind(url.as_written())
-    .bind(millis(now));
+    .bind(millis(now))
+    .bind(endpoint.as_str());
     tx.execute(insert).await.map(drop)
 }

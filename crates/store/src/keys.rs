@@ -1,6 +1,6 @@
-//! API keys and the secrets that their webhooks are signed with.
+//! API keys. What their webhooks are signed with is in `signing`.
 
-use domain::{ApiKey, KeyId, Scopes, Secret, SigningKeys, Timestamp};
+use domain::{ApiKey, KeyId, Scopes, Secret, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::database::Tx;
@@ -23,11 +23,6 @@ fn hash(api_key: &Secret) -> Vec<u8> {
     Sha256::digest(api_key.expose().as_bytes()).to_vec()
 }
 
-/// Where a signing secret belongs, for the vault.
-fn place(key: &str, number: i64) -> String {
-    format!("signing_secrets {key} {number}")
-}
-
 impl Store {
     /// Writes a new key.
     pub async fn create_key(&self, new: &NewKey) -> Result<(), StoreError> {
@@ -35,7 +30,7 @@ impl Store {
         let insert = sql("INSERT INTO keys (id, name, scopes, api_key_hash, created_at, revoked_at) \
              VALUES ($1, $2, $3, $4, $5, $6)");
         write_key(&mut tx, new, insert).await?;
-        self.add_signing_secret(&mut tx, new, 1).await?;
+        self.insert_signing_secret(&mut tx, new.key.id.as_str(), 1, &new.webhook_secret).await?;
         tx.commit().await
     }
 
@@ -48,33 +43,13 @@ impl Store {
              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO UPDATE SET name = excluded.name, \
              scopes = excluded.scopes, api_key_hash = excluded.api_key_hash, revoked_at = excluded.revoked_at");
         write_key(&mut tx, new, upsert).await?;
-        let newest = sql("SELECT number, sealed FROM signing_secrets WHERE key_id = $1 \
-             ORDER BY number DESC LIMIT 1");
-        let newest = tx.fetch_optional(newest.bind(id)).await?;
-        let number = match &newest {
-            Some(row) => row.get::<i64>("number")?,
-            None => 0,
-        };
-        let before = newest.map(|row| self.open_signing_secret(id, &row)).transpose()?;
-        if before.as_ref() != Some(&new.webhook_secret) {
+        let newest = self.newest_signing_secret(&mut tx, id).await?;
+        if newest.as_ref().map(|(_, secret)| secret) != Some(&new.webhook_secret) {
+            let number = newest.map_or(1, |(number, _)| number + 1);
             tx.execute(sql("DELETE FROM signing_secrets WHERE key_id = $1").bind(id)).await?;
-            self.add_signing_secret(&mut tx, new, number + 1).await?;
+            self.insert_signing_secret(&mut tx, id, number, &new.webhook_secret).await?;
         }
         tx.commit().await
-    }
-
-    async fn add_signing_secret(&self, tx: &mut Tx, new: &NewKey, number: i64) -> Result<(), StoreError> {
-        let id = new.key.id.as_str();
-        let sealed = self.vault.seal(&place(id, number), new.webhook_secret.expose().as_bytes())?;
-        let insert = sql("INSERT INTO signing_secrets (key_id, number, sealed) VALUES ($1, $2, $3)");
-        tx.execute(insert.bind(id).bind(number).bind(sealed)).await.map(drop)
-    }
-
-    fn open_signing_secret(&self, key: &str, row: &Row) -> Result<Secret, StoreError> {
-        let (number, sealed): (i64, Vec<u8>) = (row.get("number")?, row.get("sealed")?);
-        self.vault.open_text(&place(key, number), &sealed).ok_or_else(|| {
-            StoreError::corrupt("signing_secrets", &format!("{key} {number}"), "it does not open here")
-        })
     }
 
     /// Every key, revoked ones too, the oldest first.
@@ -95,15 +70,6 @@ impl Store {
              WHERE api_key_hash = $1 AND revoked_at IS NULL");
         let row = self.database.fetch_optional(select.bind(hash(api_key))).await?;
         row.as_ref().map(key_from_row).transpose()
-    }
-
-    /// What a key's events are signed with. That of a revoked key too: what it was promised is still delivered.
-    pub async fn signing_keys(&self, key: &KeyId) -> Result<SigningKeys, StoreError> {
-        let select = sql("SELECT number, sealed FROM signing_secrets WHERE key_id = $1 ORDER BY number DESC");
-        let rows = self.database.fetch(select.bind(key.as_str())).await?;
-        let secrets =
-            rows.iter().map(|row| self.open_signing_secret(key.as_str(), row)).collect::<Result<_, _>>()?;
-        Ok(SigningKeys { secrets, private_keys: Vec::new(), header: None })
     }
 }
 

@@ -6,22 +6,26 @@
 //!
 //! Never in here: HTTP servers, libav, the JSON of the API, decisions about what should happen next.
 //!
-//! Start with `migrations/0001_start.sql` (the tables), then [`queue`] (who works on what) and [`finish`] (the
-//! transaction in which a job ends), then [`deliveries`].
+//! Start with `migrations/` (the tables), then [`queue`] (who works on what) and [`finish`] (the
+//! transaction in which a job ends), then [`endpoints`] and [`deliveries`].
 
 pub mod database;
 pub mod deliveries;
+pub mod endpoints;
 pub mod error;
 pub mod files;
 pub mod finish;
 pub mod folder;
 pub mod jobs;
 pub mod keys;
+pub mod listing;
 mod migrate;
 pub mod queue;
 mod record;
+pub mod replays;
 pub mod retention;
 mod row;
+pub mod signing;
 mod spec_row;
 mod sql;
 pub mod vault;
@@ -30,13 +34,16 @@ pub mod wake;
 use domain::Timestamp;
 
 pub use database::{DatabaseLimits, DatabaseUrl, MalformedDatabaseUrl};
+pub use endpoints::DueEndpoint;
 pub use error::StoreError;
 pub use files::{FileBody, FileStore};
 pub use finish::{Ending, EventDraft, Finish};
 pub use folder::{DataDirLock, free_bytes};
 pub use jobs::{Idempotency, QueueDepth, Submission, Submitted};
 pub use keys::NewKey;
-pub use record::{Next, RecordedDelivery};
+pub use listing::{Cursor, DeliveryFilter, DeliverySummary, MalformedCursor, Page, RecordedDelivery};
+pub use record::Next;
+pub use replays::{ReplayFilter, ReplayProgress};
 pub use vault::{MalformedMasterKey, MasterKey};
 pub use wake::Wakes;
 

@@ -1,12 +1,14 @@
 //! Brings the tables to this version's shape, in one transaction that only one node runs at a time.
 
 use crate::database::{Database, Tx};
+use crate::endpoints::fill_endpoints;
 use crate::error::StoreError;
 use crate::sql::sql;
 use crate::vault::Vault;
 
 /// What was ever released, in order; a file that was released is never changed, only followed by another.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_start.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../migrations/0001_start.sql"), include_str!("../migrations/0002_endpoints.sql")];
 
 /// The lock's number among PostgreSQL's advisory locks: `audioext` in ASCII.
 const LOCK: i64 = i64::from_be_bytes(*b"audioext");
@@ -42,6 +44,9 @@ pub(crate) async fn migrate(database: &Database, vault: &Vault) -> Result<(), St
     }
     for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         tx.script(sql(*migration)).await?;
+    }
+    if found < 2 {
+        fill_endpoints(&mut tx).await?;
     }
     if found < known {
         tx.execute(sql("UPDATE service SET version = $1").bind(known)).await?;

@@ -1,15 +1,18 @@
-//! What came of deliveries: recording attempts, and showing them.
+//! What came of deliveries: recording attempts.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use domain::{
-    Delivery, DeliveryAttempt, DeliveryState, JobId, KeyId, Lease, SendError, SendOutcome, Timestamp,
+    Delivery, DeliveryAttempt, DeliveryState, EndpointVerdict, Lease, Phases, SendError, SendOutcome,
+    Timestamp,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::database::Tx;
-use crate::deliveries::{delivery_from_row, select_delivery};
+use crate::endpoints::judge;
 use crate::error::StoreError;
-use crate::sql::{Row, Unreadable, sql};
+use crate::sql::{Row, Unreadable, each, sql};
 use crate::{Store, duration_millis, millis};
 
 /// What happens to a delivery after an attempt.
@@ -23,104 +26,189 @@ pub enum Next {
     Exhausted,
 }
 
-/// A delivery as its owner sees it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RecordedDelivery {
-    /// What goes where.
-    pub delivery: Delivery,
-    /// Where it stands.
-    pub state: DeliveryState,
-    /// Every attempt that has ended, in order.
-    pub attempts: Vec<DeliveryAttempt>,
+/// A delivery's new place, as an element of a statement.
+#[derive(Serialize)]
+struct Moved<'a> {
+    id: &'a str,
+    holder: &'a str,
+    number: u32,
+    state: &'static str,
+    next_at: i64,
+    failed: u8,
 }
 
 impl Store {
-    /// Records attempts and what happens next, all in one transaction, because a commit costs a disk's flush
-    /// however much is in it. For each, whether it was recorded: `false` if the lease is no longer the newest.
+    /// Records attempts, what happens next, and what they mean for their endpoints, all in one transaction,
+    /// because a commit costs a disk's flush however much is in it. For each, whether it was recorded: `false` if
+    /// the lease is no longer the newest.
     pub async fn record_attempts(
         &self,
-        attempts: &[(Lease<Delivery>, DeliveryAttempt, Next)],
+        attempts: &[(Lease<Delivery>, DeliveryAttempt, Next, EndpointVerdict)],
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
-        let mut recorded = Vec::with_capacity(attempts.len());
+        if attempts.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut tx = self.database.begin().await?;
-        for (lease, attempt, next) in attempts {
+        let newest = end_leases(&mut tx, attempts, now).await?;
+        let is_recorded: Vec<bool> = attempts
+            .iter()
+            .map(|(lease, ..)| newest.contains(&(lease.item.id.as_str().to_owned(), lease.attempt)))
+            .collect();
+        let (mut rows, mut verdicts, mut is_retried) = (Vec::new(), Vec::new(), false);
+        for (_, (lease, attempt, next, verdict)) in
+            is_recorded.iter().zip(attempts).filter(|(recorded, _)| **recorded)
+        {
+            let mut row = AttemptRow::of(lease.item.id.as_str(), attempt)?;
+            row.number = lease.attempt;
+            rows.push(row);
+            verdicts.push((lease.item.endpoint(), verdict));
+            is_retried |= matches!(next, Next::RetryAt(_));
+        }
+        insert_attempts(&mut tx, &rows).await?;
+        judge(&mut tx, &verdicts, is_retried, now).await?;
+        tx.commit().await?;
+        Ok(is_recorded)
+    }
+}
+
+/// Ends the leases that are the newest; the deliveries and numbers of those.
+async fn end_leases(
+    tx: &mut Tx,
+    attempts: &[(Lease<Delivery>, DeliveryAttempt, Next, EndpointVerdict)],
+    now: Timestamp,
+) -> Result<HashSet<(String, u32)>, StoreError> {
+    let moved: Vec<Moved> = attempts
+        .iter()
+        .map(|(lease, _, next, _)| {
             let (state, next_at) = match next {
                 Next::Delivered => (DeliveryState::Delivered, now),
                 Next::RetryAt(at) => (DeliveryState::Pending, *at),
                 Next::Exhausted => (DeliveryState::Exhausted, now),
             };
-            let id = lease.item.id.as_str();
-            let update = sql("UPDATE deliveries SET state = $1, next_at = $2, attempts = $3, \
-                 holder = NULL, until = NULL, claimed_at = NULL \
-                 WHERE id = $4 AND attempts = $3 - 1 AND holder = $5")
-            .bind(state.as_str())
-            .bind(millis(next_at))
-            .bind(lease.attempt)
-            .bind(id)
-            .bind(lease.holder.as_str());
-            let is_newest = tx.execute(update).await? == 1;
-            if is_newest {
-                insert_attempt(&mut tx, id, &DeliveryAttempt { number: lease.attempt, ..attempt.clone() })
-                    .await?;
+            Moved {
+                id: lease.item.id.as_str(),
+                holder: lease.holder.as_str(),
+                number: lease.attempt,
+                state: state.as_str(),
+                next_at: millis(next_at),
+                failed: u8::from(*next != Next::Delivered),
             }
-            recorded.push(is_newest);
-        }
-        tx.commit().await?;
-        Ok(recorded)
-    }
+        })
+        .collect();
+    let update = sql("UPDATE deliveries SET state = m.state, next_at = m.next_at, attempts = m.number, \
+             failures = deliveries.failures + m.failed, is_first = 0, \
+             holder = NULL, until = NULL, claimed_at = NULL \
+         FROM (SELECT j.value ->> 'id' AS id, j.value ->> 'holder' AS holder, j.value ->> 'state' AS state, \
+                 CAST(j.value ->> 'number' AS BIGINT) AS number, \
+                 CAST(j.value ->> 'next_at' AS BIGINT) AS next_at, \
+                 CAST(j.value ->> 'failed' AS BIGINT) AS failed FROM {each}) AS m \
+         WHERE deliveries.id = m.id AND deliveries.attempts = m.number - 1 AND deliveries.holder = m.holder \
+         RETURNING deliveries.id AS id, deliveries.attempts AS attempts");
+    let rows = tx.fetch(update.bind(each(&moved)?)).await?;
+    rows.iter().map(|row| Ok((row.get("id")?, row.number("attempts")?))).collect()
+}
 
-    /// The deliveries of a job of this key, the oldest first, with every attempt.
-    pub async fn deliveries_of(&self, key: &KeyId, job: &JobId) -> Result<Vec<RecordedDelivery>, StoreError> {
-        let select =
-            sql(select_delivery!("WHERE d.job_id = $1 AND d.key_id = $2 ORDER BY d.created_at, e.sequence"));
-        let rows = self.database.fetch(select.bind(job.as_str()).bind(key.as_str())).await?;
-        let mut deliveries = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let delivery = delivery_from_row(row)?;
-            let state = row.parse("state", |text| DeliveryState::parse(text).ok_or(()));
-            let state = state.map_err(|Unreadable(reason)| {
-                StoreError::corrupt("deliveries", delivery.id.as_str(), reason)
-            })?;
-            let attempts = self.attempts_of(delivery.id.as_str()).await?;
-            deliveries.push(RecordedDelivery { delivery, state, attempts });
-        }
-        Ok(deliveries)
-    }
+/// An attempt as an element of a statement.
+#[derive(Serialize)]
+pub(crate) struct AttemptRow {
+    pub(crate) id: String,
+    number: u32,
+    started_at: i64,
+    took_micros: i64,
+    status: Option<u16>,
+    error: Option<&'static str>,
+    /// In hex.
+    answer: String,
+    retry_after: Option<i64>,
+    was_sent: u8,
+    phases: String,
+    request: String,
+}
 
-    async fn attempts_of(&self, delivery: &str) -> Result<Vec<DeliveryAttempt>, StoreError> {
-        let select = sql("SELECT number, started_at, took_micros, status, error, answer, retry_after \
-             FROM delivery_attempts WHERE delivery_id = $1 ORDER BY number");
-        let rows = self.database.fetch(select.bind(delivery)).await?;
-        let read = |row: &Row| {
-            attempt_from_row(row)
-                .map_err(|Unreadable(reason)| StoreError::corrupt("delivery_attempts", delivery, reason))
-        };
-        rows.iter().map(read).collect()
+impl AttemptRow {
+    pub(crate) fn of(delivery: &str, attempt: &DeliveryAttempt) -> Result<Self, StoreError> {
+        let outcome = &attempt.outcome;
+        let text = |error| StoreError::Defect(format!("an attempt cannot be written: {error}"));
+        Ok(Self {
+            id: delivery.to_owned(),
+            number: attempt.number,
+            started_at: millis(attempt.started_at),
+            took_micros: micros(outcome.took),
+            status: outcome.status,
+            error: outcome.error.map(SendError::as_str),
+            answer: hex(&outcome.answer),
+            retry_after: outcome.retry_after.map(duration_millis),
+            was_sent: u8::from(outcome.was_sent),
+            phases: serde_json::to_string(&PhasesRow::from(outcome.phases)).map_err(text)?,
+            request: serde_json::to_string(&outcome.request).map_err(text)?,
+        })
     }
 }
 
-pub(crate) async fn insert_attempt(
-    tx: &mut Tx,
-    delivery: &str,
-    attempt: &DeliveryAttempt,
-) -> Result<(), StoreError> {
-    let outcome = &attempt.outcome;
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// Microseconds.
+#[derive(Serialize, Deserialize)]
+struct PhasesRow {
+    dns: Option<u64>,
+    connect: Option<u64>,
+    tls: Option<u64>,
+    answer: Option<u64>,
+    body: Option<u64>,
+}
+
+impl From<Phases> for PhasesRow {
+    fn from(phases: Phases) -> Self {
+        let micros =
+            |phase: Option<Duration>| phase.map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        Self {
+            dns: micros(phases.dns),
+            connect: micros(phases.connect),
+            tls: micros(phases.tls),
+            answer: micros(phases.answer),
+            body: micros(phases.body),
+        }
+    }
+}
+
+impl From<PhasesRow> for Phases {
+    fn from(row: PhasesRow) -> Self {
+        let duration = |phase: Option<u64>| phase.map(Duration::from_micros);
+        Self {
+            dns: duration(row.dns),
+            connect: duration(row.connect),
+            tls: duration(row.tls),
+            answer: duration(row.answer),
+            body: duration(row.body),
+        }
+    }
+}
+
+pub(crate) async fn insert_attempts(tx: &mut Tx, attempts: &[AttemptRow]) -> Result<(), StoreError> {
+    if attempts.is_empty() {
+        return Ok(());
+    }
     let insert = sql("INSERT INTO delivery_attempts \
-         (delivery_id, number, started_at, took_micros, status, error, answer, retry_after) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
-    .bind(delivery)
-    .bind(attempt.number)
-    .bind(millis(attempt.started_at))
-    .bind(i64::try_from(outcome.took.as_micros()).unwrap_or(i64::MAX))
-    .bind(outcome.status.map(i64::from))
-    .bind(outcome.error.map(SendError::as_str))
-    .bind(outcome.answer.as_slice())
-    .bind(outcome.retry_after.map(duration_millis));
-    tx.execute(insert).await.map(drop)
+         (delivery_id, number, started_at, took_micros, status, error, answer, retry_after, was_sent, phases, \
+         request) \
+         SELECT j.value ->> 'id', CAST(j.value ->> 'number' AS BIGINT), \
+             CAST(j.value ->> 'started_at' AS BIGINT), CAST(j.value ->> 'took_micros' AS BIGINT), \
+             CAST(j.value ->> 'status' AS BIGINT), j.value ->> 'error', {answer}, \
+             CAST(j.value ->> 'retry_after' AS BIGINT), CAST(j.value ->> 'was_sent' AS BIGINT), \
+             j.value ->> 'phases', j.value ->> 'request' FROM {each}");
+    tx.execute(insert.bind(each(attempts)?)).await.map(drop)
 }
 
-fn attempt_from_row(row: &Row) -> Result<DeliveryAttempt, Unreadable> {
+pub(crate) fn attempt_from_row(row: &Row) -> Result<DeliveryAttempt, Unreadable> {
     let status = match row.get::<Option<i64>>("status")? {
         Some(_) => Some(row.number("status")?),
         None => None,
@@ -142,9 +230,21 @@ fn attempt_from_row(row: &Row) -> Result<DeliveryAttempt, Unreadable> {
             answer: row.get("answer")?,
             retry_after,
             took: Duration::from_micros(row.number("took_micros")?),
-            was_sent: row.get::<Option<i64>>("status")?.is_some(),
-            phases: domain::Phases::default(),
-            request: Vec::new(),
+            // Before it was kept: what was answered or interrupted may have been sent.
+            was_sent: match row.get::<Option<i64>>("was_sent")? {
+                Some(was_sent) => was_sent == 1,
+                None => status.is_some() || error == Some(SendError::Interrupted),
+            },
+            phases: json::<PhasesRow>(row, "phases")?.map(Phases::from).unwrap_or_default(),
+            request: json(row, "request")?.unwrap_or_default(),
         },
     })
+}
+
+fn json<T: for<'de> Deserialize<'de>>(row: &Row, column: &str) -> Result<Option<T>, Unreadable> {
+    let text: Option<String> = row.get(column)?;
+    let read = |text: String| {
+        serde_json::from_str(&text).map_err(|error| Unreadable(format!("column `{column}`: {error}")))
+    };
+    text.map(read).transpose()
 }

@@ -51,12 +51,14 @@ impl Store {
     }
 
     /// Deletes jobs that ended more than `rows` ago, with their events, deliveries and attempts, once their files
-    /// are gone and nothing is left to deliver; and idempotency tokens past their time. How many of both.
+    /// are gone and nothing is left to deliver that could be; and idempotency tokens past their time. How many of
+    /// both. Endpoints that nothing is left of and replays that are done go with them.
     pub async fn trim(&self, now: Timestamp, rows: Duration) -> Result<u64, StoreError> {
         let jobs = self.trim_batches(|| {
             sql("DELETE FROM jobs WHERE id IN (SELECT j.id FROM jobs j \
                  WHERE j.swept = 1 AND j.finished_at <= $1 AND NOT EXISTS \
-                     (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.state = 'pending') \
+                     (SELECT 1 FROM deliveries d JOIN endpoints p ON p.id = d.endpoint_id \
+                     WHERE d.job_id = j.id AND d.state = 'pending' AND p.state <> 'disabled') \
                  LIMIT $2 {skip_locked})")
             .bind(millis(now.minus(rows)))
             .bind(TRIMMED_AT_ONCE)
@@ -67,7 +69,25 @@ impl Store {
             .bind(millis(now))
             .bind(TRIMMED_AT_ONCE)
         });
-        Ok(jobs.await? + tokens.await?)
+        // A disabled endpoint is remembered: forgetting it would enable it.
+        let endpoints = self.trim_batches(|| {
+            sql("DELETE FROM endpoints WHERE id IN (SELECT p.id FROM endpoints p \
+                 WHERE p.due_at IS NULL AND p.state <> 'disabled' AND p.changed_at <= $1 AND NOT EXISTS \
+                     (SELECT 1 FROM deliveries d WHERE d.endpoint_id = p.id) \
+                 LIMIT $2 {skip_locked})")
+            .bind(millis(now.minus(rows)))
+            .bind(TRIMMED_AT_ONCE)
+        });
+        let replays = self.trim_batches(|| {
+            sql("DELETE FROM replays WHERE id IN (SELECT r.id FROM replays r WHERE r.finished_at <= $1 \
+                 LIMIT $2 {skip_locked})")
+            .bind(millis(now.minus(rows)))
+            .bind(TRIMMED_AT_ONCE)
+        });
+        let trimmed = jobs.await? + tokens.await?;
+        endpoints.await?;
+        replays.await?;
+        Ok(trimmed)
     }
 
     /// Runs a bounded deletion until it finds nothing more.

@@ -7,10 +7,16 @@
 //! |---|---|---|
 //! | `{clock}` | the database's clock, ms | the same |
 //! | `{skip_locked}` | nothing (one writer at a time) | `FOR UPDATE SKIP LOCKED` |
+//! | `{for_update}` | nothing (one writer at a time) | `FOR UPDATE` |
 //! | `{bytes}` | `BLOB` | `BYTEA` |
+//! | `{each}` | `json_each($1) j`: a row for each element of the first value, in `j.value` | the same |
+//! | `{answer}` | the bytes that `j.value` has as hex under `answer` | the same |
+//!
+//! What concerns many rows is one statement over `{each}` rather than one statement a row.
 
 use std::borrow::Cow;
 
+use domain::Timestamp;
 use sqlx::encode::Encode;
 use sqlx::error::BoxDynError;
 use sqlx::{
@@ -54,6 +60,12 @@ pub(crate) struct Statement {
     values: Vec<Value>,
 }
 
+/// The elements of a statement that goes over `{each}`: its first value.
+pub(crate) fn each<T: serde::Serialize>(elements: &[T]) -> Result<String, StoreError> {
+    serde_json::to_string(elements)
+        .map_err(|error| StoreError::Defect(format!("a statement's values cannot be written: {error}")))
+}
+
 /// Begins a statement.
 pub(crate) fn sql(text: impl Into<Cow<'static, str>>) -> Statement {
     Statement { text: text.into(), values: Vec::new() }
@@ -70,8 +82,10 @@ impl Statement {
         if !self.text.contains('{') {
             return self.text.to_string();
         }
-        let text = self.text.replace("{clock}", dialect.clock);
-        text.replace("{skip_locked}", dialect.skip_locked).replace("{bytes}", dialect.bytes)
+        let text = self.text.replace("{clock}", dialect.clock).replace("{bytes}", dialect.bytes);
+        let text =
+            text.replace("{skip_locked}", dialect.skip_locked).replace("{for_update}", dialect.for_update);
+        text.replace("{each}", dialect.each).replace("{answer}", dialect.answer)
     }
 }
 
@@ -79,17 +93,29 @@ impl Statement {
 struct Dialect {
     clock: &'static str,
     skip_locked: &'static str,
+    for_update: &'static str,
     bytes: &'static str,
+    each: &'static str,
+    answer: &'static str,
 }
 
-const SQLITE: Dialect =
-    Dialect { clock: "CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER)", skip_locked: "", bytes: "BLOB" };
+const SQLITE: Dialect = Dialect {
+    clock: "CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER)",
+    skip_locked: "",
+    for_update: "",
+    bytes: "BLOB",
+    each: "json_each($1) AS j",
+    answer: "unhex(j.value ->> 'answer')",
+};
 
 /// The clock is the statement's and not `clock_timestamp()`: that one is volatile, so that no index could be used.
 const POSTGRES: Dialect = Dialect {
     clock: "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)",
     skip_locked: "FOR UPDATE SKIP LOCKED",
+    for_update: "FOR UPDATE",
     bytes: "BYTEA",
+    each: "json_array_elements(CAST($1 AS JSON)) AS j",
+    answer: "decode(j.value ->> 'answer', 'hex')",
 };
 
 fn arguments<DB>(values: Vec<Value>) -> Result<DB::Arguments, BoxDynError>
@@ -198,6 +224,11 @@ impl Row {
     pub(crate) fn number<N: TryFrom<i64>>(&self, column: &str) -> Result<N, Unreadable> {
         let value: i64 = self.get(column)?;
         N::try_from(value).map_err(|_| Unreadable(format!("column `{column}`: {value} is out of range")))
+    }
+
+    /// Reads a time that may not be there.
+    pub(crate) fn time(&self, column: &str) -> Result<Option<Timestamp>, Unreadable> {
+        Ok(self.get::<Option<i64>>(column)?.map(Timestamp::from_millis))
     }
 
     /// Reads an id or another word through its own parser.

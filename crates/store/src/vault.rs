@@ -52,7 +52,7 @@ impl fmt::Debug for MasterKey {
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], StoreError> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], StoreError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)
         .map_err(|error| StoreError::Defect(format!("the system gives no random bytes: {error}")))?;

@@ -195,12 +195,12 @@ async fn at_the_start_of_an_embedded_service_every_lease_has_run_out(world: Worl
     let finished = world.claimed(&key, LONG).await;
     world.complete(&finished).await;
     let running = world.claimed(&key, LONG).await;
-    let sending = world.store.claim_deliveries(&world.node, 1, LONG, NOW).await.expect("claimed");
+    let sending = world.send(1, LONG, NOW).await;
     assert_eq!(sending.len(), 1);
     world.store.release_everything().await.expect("released");
     assert_eq!(world.store.release_expired_jobs(MAX_ATTEMPTS, NOW).await.expect("released"), 1);
     assert_eq!(world.claim(LONG).await.item.id, running.item.id);
-    let sending = world.store.claim_deliveries(&world.node, 1, LONG, NOW).await.expect("claimed");
+    let sending = world.send(1, LONG, NOW).await;
     assert_eq!(sending[0].attempt, 2);
 }
 

@@ -1,11 +1,17 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use domain::{Delivery, DeliveryAttempt, DeliveryState, Lease, NodeId, SendError, SendOutcome, Timestamp};
+use domain::{
+    Delivery, DeliveryAttempt, DeliveryState, EndpointVerdict, Lease, NodeId, SendError, SendOutcome,
+    Timestamp,
+};
 use store::{Next, RecordedDelivery};
 
 use crate::on_both;
 use crate::world::{LONG, NONE, NOW, World, bytes, job, secs};
+
+/// For what is not about endpoints.
+const SUCCEEDED: EndpointVerdict = EndpointVerdict::Succeeded;
 
 impl World {
     /// Completes `count` jobs of a new key, so that there are as many deliveries.
@@ -17,12 +23,30 @@ impl World {
         }
     }
 
-    async fn send(&self, limit: usize, lease: Duration, now: Timestamp) -> Vec<Lease<Delivery>> {
-        self.store.claim_deliveries(&self.node, limit, lease, now).await.expect("claimed")
+    pub(crate) async fn send(&self, limit: usize, lease: Duration, now: Timestamp) -> Vec<Lease<Delivery>> {
+        self.send_as(&self.node, limit, lease, now).await
+    }
+
+    /// Claims of whatever endpoints are due.
+    pub(crate) async fn send_as(
+        &self,
+        node: &NodeId,
+        limit: usize,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Vec<Lease<Delivery>> {
+        let mut claimed = Vec::new();
+        for due in self.store.due_endpoints(now, 100).await.expect("read") {
+            let left = limit - claimed.len();
+            let more = self.store.claim_deliveries(node, &due.id, left, lease, now).await;
+            claimed.extend(more.expect("claimed"));
+        }
+        claimed
     }
 
     async fn record(&self, lease: &Lease<Delivery>, attempt: DeliveryAttempt, next: Next) -> bool {
-        let recorded = self.store.record_attempts(&[(lease.clone(), attempt, next)], NOW).await;
+        let group = [(lease.clone(), attempt, next, SUCCEEDED)];
+        let recorded = self.store.record_attempts(&group, NOW).await;
         recorded.expect("recorded")[0]
     }
 
@@ -96,10 +120,11 @@ async fn a_group_is_recorded_although_one_of_it_is_fenced(world: World) {
     let lost = world.send(1, NONE, NOW).await.remove(0);
     // Both are due: the lost one again, and the other.
     let held = world.send(2, LONG, NOW).await;
+    assert_eq!(held.len(), 2);
     let other = held.iter().find(|lease| lease.item.id != lost.item.id).expect("the other");
     let group = [
-        (lost.clone(), answered(&lost, 200), Next::Delivered),
-        (other.clone(), answered(other, 200), Next::Delivered),
+        (lost.clone(), answered(&lost, 200), Next::Delivered, SUCCEEDED),
+        (other.clone(), answered(other, 200), Next::Delivered, SUCCEEDED),
     ];
     assert_eq!(world.store.record_attempts(&group, NOW).await.expect("recorded"), [false, true]);
     assert_eq!(world.recorded(&lost).await.state, DeliveryState::Pending);
@@ -109,14 +134,16 @@ async fn a_group_is_recorded_although_one_of_it_is_fenced(world: World) {
 
 async fn many_nodes_never_claim_one_delivery_twice(world: World) {
     world.deliveries(30).await;
+    let endpoint = world.store.due_endpoints(NOW, 10).await.expect("read").remove(0).id;
     let tasks: Vec<_> = (0..6)
         .map(|_| {
-            let store = world.store.clone();
+            let (store, endpoint) = (world.store.clone(), endpoint.clone());
             tokio::spawn(async move {
                 let node = NodeId::from_random(bytes());
                 let mut claimed = Vec::new();
                 for _ in 0..5 {
-                    claimed.extend(store.claim_deliveries(&node, 2, LONG, NOW).await.expect("claimed"));
+                    let more = store.claim_deliveries(&node, &endpoint, 2, LONG, NOW).await;
+                    claimed.extend(more.expect("claimed"));
                 }
                 claimed
             })

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use domain::{Job, JobState, Lease, Timestamp};
+use domain::{EndpointVerdict, Job, JobState, Lease, Timestamp};
 use store::{Idempotency, Next, Submission, Submitted};
 
 use crate::on_both;
@@ -30,10 +30,11 @@ impl World {
     }
 
     async fn deliver(&self) {
-        let lease = self.store.claim_deliveries(&self.node, 1, LONG, NOW).await.expect("claimed").remove(0);
+        let lease = self.send(1, LONG, NOW).await.remove(0);
         let outcome = domain::SendOutcome::answered(200);
         let attempt = domain::DeliveryAttempt { number: 1, started_at: NOW, outcome };
-        let recorded = self.store.record_attempts(&[(lease, attempt, Next::Delivered)], NOW).await;
+        let group = [(lease, attempt, Next::Delivered, EndpointVerdict::Succeeded)];
+        let recorded = self.store.record_attempts(&group, NOW).await;
         assert_eq!(recorded.expect("recorded"), [true]);
     }
 }

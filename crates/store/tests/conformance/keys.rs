@@ -16,7 +16,7 @@ async fn a_key_is_known_by_its_secret_until_it_is_revoked(world: World) {
     assert_eq!(find(&new.api_key).await, None);
     let keys = world.store.keys().await.expect("read");
     assert_eq!(keys[0].revoked_at, Some(later));
-    let secrets = world.store.signing_keys(&new.key.id).await.expect("read").secrets;
+    let secrets = world.store.signing_keys(&new.key.id, NOW).await.expect("read").secrets;
     assert_eq!(secrets, [new.webhook_secret], "what was promised to a revoked key can be signed");
 }
 
@@ -25,7 +25,7 @@ async fn a_configured_key_is_put_at_each_start(world: World) {
     for _ in 0..2 {
         world.store.put_key(&new).await.expect("put");
         assert_eq!(world.store.authenticate(&new.api_key).await.expect("read"), Some(new.key.clone()));
-        let secrets = world.store.signing_keys(&new.key.id).await.expect("read").secrets;
+        let secrets = world.store.signing_keys(&new.key.id, NOW).await.expect("read").secrets;
         assert_eq!(secrets, [new.webhook_secret.clone()]);
     }
     let (old_api_key, old_secret) = (new.api_key.clone(), new.webhook_secret.clone());
@@ -33,7 +33,7 @@ async fn a_configured_key_is_put_at_each_start(world: World) {
     world.store.put_key(&new).await.expect("put");
     assert_eq!(world.store.authenticate(&old_api_key).await.expect("read"), None);
     assert_eq!(world.store.authenticate(&new.api_key).await.expect("read"), Some(new.key.clone()));
-    let secrets = world.store.signing_keys(&new.key.id).await.expect("read").secrets;
+    let secrets = world.store.signing_keys(&new.key.id, NOW).await.expect("read").secrets;
     assert_ne!(secrets, [old_secret]);
     assert_eq!(secrets, [new.webhook_secret.clone()]);
     assert_eq!(world.store.keys().await.expect("read"), [new.key.clone()]);

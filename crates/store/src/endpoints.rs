@@ -1,0 +1,302 @@
+//! Endpoints: where a claim looks for work, and what attempts mean for the next.
+//!
+//! `due_at` of an endpoint is never later than the truth, on PostgreSQL too: whoever makes a delivery wait locks the
+//! endpoint's row in the same transaction, and whoever reckons `due_at` anew locks it in a statement of its own
+//! first, so that the reckoning sees what was committed before. Several endpoints are locked in the order of their
+//! ids. Nobody who holds one waits for a delivery's row.
+
+use domain::{
+    Endpoint, EndpointId, EndpointState, EndpointVerdict, KeyId, Receiver, Timestamp, WebUrl, WebhookUrl,
+};
+use serde::Serialize;
+
+use crate::database::Tx;
+use crate::error::StoreError;
+use crate::sql::{Row, Unreadable, each, sql};
+use crate::{Store, millis};
+
+/// An endpoint that has deliveries to claim now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueEndpoint {
+    /// Its name.
+    pub id: EndpointId,
+    /// Whose it is.
+    pub key: KeyId,
+    /// Where it is.
+    pub receiver: Receiver,
+    /// Its circuit is half open: one delivery can be claimed, and the next when that one's attempt was recorded.
+    pub is_probe: bool,
+    /// Attempts that failed since the last success.
+    pub failures: u32,
+    /// When the first of them did.
+    pub first_failed_at: Option<Timestamp>,
+}
+
+/// An endpoint's name as an element of a statement.
+#[derive(Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Named<'a> {
+    pub(crate) id: &'a str,
+}
+
+/// The columns that [`endpoint_from_row`] reads.
+macro_rules! select_endpoint {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, key_id, url, receiver, state, failures, first_failed_at, retry_at, reason, changed_at ",
+            "FROM endpoints ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// Up to `limit` endpoints that have a delivery to claim by `now`, the one that waits longest first.
+    ///
+    /// What this costs grows with the endpoints that are due, not with their deliveries. Attempts whose lease ran
+    /// out are recorded as interrupted before, so that their deliveries are among what is due.
+    pub async fn due_endpoints(&self, now: Timestamp, limit: usize) -> Result<Vec<DueEndpoint>, StoreError> {
+        self.settle_interrupted(now).await?;
+        let select = sql("SELECT id, key_id, receiver, state, failures, first_failed_at FROM endpoints \
+             WHERE due_at <= $1 ORDER BY due_at LIMIT $2");
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.database.fetch(select.bind(millis(now)).bind(limit)).await?;
+        rows.iter().map(due_endpoint_from_row).collect()
+    }
+
+    /// A key's endpoints, the most recently changed first.
+    pub async fn endpoints(&self, key: &KeyId) -> Result<Vec<Endpoint>, StoreError> {
+        let select = sql(select_endpoint!("WHERE key_id = $1 ORDER BY changed_at DESC, id"));
+        let rows = self.database.fetch(select.bind(key.as_str())).await?;
+        rows.iter().map(endpoint_from_row).collect()
+    }
+
+    /// One endpoint of a key.
+    pub async fn endpoint(&self, key: &KeyId, id: &EndpointId) -> Result<Option<Endpoint>, StoreError> {
+        let select = sql(select_endpoint!("WHERE id = $1 AND key_id = $2"));
+        let row = self.database.fetch_optional(select.bind(id.as_str()).bind(key.as_str())).await?;
+        row.as_ref().map(endpoint_from_row).transpose()
+    }
+
+    /// Forgets an endpoint's failures: what waits for it is sent at its time, which for most has passed. `false`:
+    /// the key has no such endpoint.
+    pub async fn enable_endpoint(
+        &self,
+        key: &KeyId,
+        id: &EndpointId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let update = sql("UPDATE endpoints SET failures = 0, first_failed_at = NULL, retry_at = NULL, \
+             reason = NULL, is_probing = 0, state = 'healthy', \
+             changed_at = CASE WHEN state = 'healthy' THEN changed_at ELSE $3 END \
+             WHERE id = $1 AND key_id = $2");
+        let update = update.bind(id.as_str()).bind(key.as_str()).bind(millis(now));
+        if tx.execute(update).await? == 0 {
+            return Ok(false);
+        }
+        reckon(&mut tx, &[Named { id: id.as_str() }]).await?;
+        tx.commit().await?;
+        self.wake.hint_deliveries();
+        Ok(true)
+    }
+}
+
+/// Makes sure that the endpoint is there, and is due by `now` unless it is disabled; its name. Its row is locked.
+pub(crate) async fn expect_delivery(
+    tx: &mut Tx,
+    key: &KeyId,
+    url: &WebhookUrl,
+    now: Timestamp,
+) -> Result<EndpointId, StoreError> {
+    let id = EndpointId::of(key, url);
+    let upsert = sql("INSERT INTO endpoints \
+         (id, key_id, receiver, url, state, changed_at, failures, is_probing, due_at) \
+         VALUES ($1, $2, $3, $4, 'healthy', $5, 0, 0, $5) \
+         ON CONFLICT (id) DO UPDATE SET due_at = CASE \
+             WHEN endpoints.due_at < excluded.due_at THEN endpoints.due_at \
+             WHEN endpoints.retry_at > excluded.due_at THEN endpoints.retry_at \
+             ELSE excluded.due_at END \
+         WHERE endpoints.state <> 'disabled'")
+    .bind(id.as_str())
+    .bind(key.as_str())
+    .bind(Receiver::of(url.url()).as_str())
+    .bind(url.as_written())
+    .bind(millis(now));
+    tx.execute(upsert).await?;
+    Ok(id)
+}
+
+/// Locks endpoints, always in the same order.
+pub(crate) async fn lock(tx: &mut Tx, endpoints: &[Named<'_>]) -> Result<(), StoreError> {
+    if let Tx::Postgres(_) = tx {
+        let select = sql("SELECT id FROM endpoints WHERE id IN (SELECT j.value ->> 'id' FROM {each}) \
+             ORDER BY id FOR UPDATE");
+        tx.fetch(select.bind(each(endpoints)?)).await?;
+    }
+    Ok(())
+}
+
+/// Reckons `due_at` of endpoints anew, which are locked.
+pub(crate) async fn reckon(tx: &mut Tx, endpoints: &[Named<'_>]) -> Result<(), StoreError> {
+    if let Tx::Postgres(_) = tx {
+        // See `queue::next_job`: the first of 100,000 is to be found by walking the index.
+        tx.execute(sql("SET LOCAL enable_bitmapscan = off")).await?;
+    }
+    let update = sql("UPDATE endpoints SET due_at = CASE \
+         WHEN state = 'disabled' OR (state = 'failing' AND is_probing = 1) THEN NULL \
+         ELSE (SELECT CASE WHEN MIN(w.next_at) < endpoints.retry_at THEN endpoints.retry_at \
+                 ELSE MIN(w.next_at) END FROM \
+             (SELECT MIN(f.next_at) AS next_at FROM deliveries f WHERE f.endpoint_id = endpoints.id \
+                 AND f.is_first = 1 AND f.state = 'pending' AND f.until IS NULL \
+             UNION ALL SELECT MIN(r.next_at) FROM deliveries r WHERE r.endpoint_id = endpoints.id \
+                 AND r.is_first = 0 AND r.state = 'pending' AND r.until IS NULL) AS w) END \
+         WHERE id IN (SELECT j.value ->> 'id' FROM {each})");
+    tx.execute(update.bind(each(endpoints)?)).await.map(drop)
+}
+
+/// What several attempts mean for one endpoint, as an element of a statement.
+#[derive(Serialize)]
+struct Verdicts<'a> {
+    id: &'a str,
+    /// None: as it was.
+    state: Option<&'static str>,
+    /// 1: failures from before these are forgotten.
+    healed: u8,
+    failures: u32,
+    open_until: Option<i64>,
+    reason: Option<&'a str>,
+}
+
+impl<'a> Verdicts<'a> {
+    /// Verdicts in the order in which they were given.
+    fn of(id: &'a str, verdicts: impl Iterator<Item = &'a EndpointVerdict>) -> Self {
+        let mut sum = Self { id, state: None, healed: 0, failures: 0, open_until: None, reason: None };
+        for verdict in verdicts {
+            match verdict {
+                EndpointVerdict::Succeeded => {
+                    let state = Some(EndpointState::Healthy.as_str());
+                    sum = Self { state, healed: 1, failures: 0, open_until: None, ..sum };
+                }
+                EndpointVerdict::Failed { open_until } => {
+                    sum.failures += 1;
+                    if let Some(until) = open_until {
+                        sum.open_until = sum.open_until.max(Some(millis(*until)));
+                        sum.state = Some(EndpointState::Failing.as_str());
+                    }
+                }
+                EndpointVerdict::Disable { reason } => {
+                    sum.failures += 1;
+                    sum.reason = Some(reason);
+                }
+            }
+        }
+        if sum.reason.is_some() {
+            (sum.state, sum.open_until) = (Some(EndpointState::Disabled.as_str()), None);
+        }
+        sum
+    }
+}
+
+/// Applies what attempts mean for their endpoints. `is_retried`: some of the attempts' deliveries wait again.
+///
+/// Costs one read where all is well: a success of a healthy endpoint changes nothing.
+pub(crate) async fn judge(
+    tx: &mut Tx,
+    verdicts: &[(EndpointId, &EndpointVerdict)],
+    is_retried: bool,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut endpoints: Vec<Named> = verdicts.iter().map(|(id, _)| Named { id: id.as_str() }).collect();
+    endpoints.sort_unstable();
+    endpoints.dedup();
+    let is_all_well = verdicts.iter().all(|(_, verdict)| **verdict == EndpointVerdict::Succeeded);
+    if is_all_well && !is_retried && !any_unwell(tx, &endpoints).await? {
+        return Ok(());
+    }
+    lock(tx, &endpoints).await?;
+    let sums: Vec<Verdicts> = endpoints
+        .iter()
+        .map(|&Named { id }| {
+            let of_this = verdicts.iter().filter(|(other, _)| other.as_str() == id);
+            Verdicts::of(id, of_this.map(|(_, verdict)| *verdict))
+        })
+        .collect();
+    // A disabled endpoint stays so whatever comes of the attempts that were under way.
+    let update = sql("UPDATE endpoints SET \
+             failures = CASE WHEN v.healed = 1 THEN v.failures ELSE endpoints.failures + v.failures END, \
+             first_failed_at = CASE WHEN v.failures > 0 AND (v.healed = 1 OR endpoints.first_failed_at IS NULL) \
+                 THEN $2 WHEN v.healed = 1 THEN NULL ELSE endpoints.first_failed_at END, \
+             state = COALESCE(v.state, endpoints.state), \
+             changed_at = CASE WHEN v.state <> endpoints.state THEN $2 ELSE endpoints.changed_at END, \
+             retry_at = CASE WHEN v.healed = 0 AND v.state = 'failing' AND endpoints.retry_at > v.open_until \
+                 THEN endpoints.retry_at WHEN v.state IS NULL THEN endpoints.retry_at ELSE v.open_until END, \
+             reason = v.reason, is_probing = 0 \
+         FROM (SELECT j.value ->> 'id' AS id, j.value ->> 'state' AS state, \
+                 CAST(j.value ->> 'healed' AS BIGINT) AS healed, \
+                 CAST(j.value ->> 'failures' AS BIGINT) AS failures, \
+                 CAST(j.value ->> 'open_until' AS BIGINT) AS open_until, \
+                 j.value ->> 'reason' AS reason FROM {each}) AS v \
+         WHERE endpoints.id = v.id AND endpoints.state <> 'disabled'");
+    tx.execute(update.bind(each(&sums)?).bind(millis(now))).await?;
+    reckon(tx, &endpoints).await
+}
+
+async fn any_unwell(tx: &mut Tx, endpoints: &[Named<'_>]) -> Result<bool, StoreError> {
+    let select = sql("SELECT id FROM endpoints WHERE id IN (SELECT j.value ->> 'id' FROM {each}) \
+         AND (state <> 'healthy' OR failures > 0) LIMIT 1");
+    Ok(tx.fetch_optional(select.bind(each(endpoints)?)).await?.is_some())
+}
+
+/// Gives every delivery that was made before there were endpoints its own.
+pub(crate) async fn fill_endpoints(tx: &mut Tx) -> Result<(), StoreError> {
+    let select = sql("SELECT key_id, url, MIN(created_at) AS since FROM deliveries \
+         WHERE endpoint_id IS NULL GROUP BY key_id, url");
+    let mut ids = Vec::new();
+    for row in tx.fetch(select).await? {
+        let (key, url) = (row.parse("key_id", KeyId::parse)?, row.parse("url", WebUrl::parse)?);
+        let id = expect_delivery(tx, &key, &url, Timestamp::from_millis(row.get("since")?)).await?;
+        let update = sql("UPDATE deliveries SET endpoint_id = $1 WHERE key_id = $2 AND url = $3");
+        tx.execute(update.bind(id.as_str()).bind(key.as_str()).bind(url.as_written())).await?;
+        ids.push(id);
+    }
+    let endpoints: Vec<Named> = ids.iter().map(|id| Named { id: id.as_str() }).collect();
+    reckon(tx, &endpoints).await
+}
+
+fn state_from_row(row: &Row) -> Result<EndpointState, Unreadable> {
+    row.parse("state", |text| EndpointState::parse(text).ok_or(()))
+}
+
+fn due_endpoint_from_row(row: &Row) -> Result<DueEndpoint, StoreError> {
+    let id: String = row.get("id")?;
+    let read = || {
+        Ok(DueEndpoint {
+            id: row.parse("id", EndpointId::parse)?,
+            key: row.parse("key_id", KeyId::parse)?,
+            receiver: Receiver::from_stored(row.get("receiver")?),
+            is_probe: state_from_row(row)? == EndpointState::Failing,
+            failures: row.number("failures")?,
+            first_failed_at: row.time("first_failed_at")?,
+        })
+    };
+    read().map_err(|Unreadable(reason)| StoreError::corrupt("endpoints", &id, reason))
+}
+
+fn endpoint_from_row(row: &Row) -> Result<Endpoint, StoreError> {
+    let id: String = row.get("id")?;
+    let read = || {
+        Ok(Endpoint {
+            id: row.parse("id", EndpointId::parse)?,
+            key: row.parse("key_id", KeyId::parse)?,
+            url: row.parse("url", WebUrl::parse)?,
+            receiver: Receiver::from_stored(row.get("receiver")?),
+            state: state_from_row(row)?,
+            failures: row.number("failures")?,
+            first_failed_at: row.time("first_failed_at")?,
+            retry_at: row.time("retry_at")?,
+            reason: row.get("reason")?,
+            changed_at: Timestamp::from_millis(row.get("changed_at")?),
+        })
+    };
+    read().map_err(|Unreadable(reason)| StoreError::corrupt("endpoints", &id, reason))
+}
