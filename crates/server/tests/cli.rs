@@ -110,9 +110,16 @@ fn what_fails_says_so_in_one_line_on_stderr_and_nothing_on_stdout() {
 #[test]
 fn wrong_usage_is_told_from_help() {
     let folder = tempfile::tempdir().expect("a folder");
-    for arguments in
-        [&[][..], &["bogus"], &["serve", "--bogus"], &["extract"], &["keys"], &["webhooks", "listen"]]
-    {
+    for arguments in [
+        &[][..],
+        &["bogus"],
+        &["serve", "--bogus"],
+        &["extract"],
+        &["keys"],
+        &["webhooks", "listen"],
+        &["webhooks", "listen", "--secret", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "--status", "99"],
+        &["webhooks", "listen", "--secret", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "--delay", "20"],
+    ] {
         let output = run(folder.path(), arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
@@ -247,6 +254,28 @@ fn listen_believes_only_what_is_signed() {
     let mut stdout = listener.0.stdout.take().expect("stdout is piped");
     stdout.read_to_string(&mut printed).expect("text");
     assert_eq!(printed.trim().as_bytes(), BODY, "once, byte for byte");
+}
+
+#[test]
+fn listen_answers_with_errors_on_purpose() {
+    const BODY: &[u8] = br#"{"event":"job.failed","jobId":"job_1","status":"failed"}"#;
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = egress::sign::generate_secret().expect("a secret");
+    let on_purpose = ["--fail", "2", "--status", "503", "--delay", "10ms"];
+    let arguments =
+        [&["webhooks", "listen", "--port", "0", "--json", "--secret", secret.expose()], &on_purpose[..]];
+    let mut listener = Running::start(command(folder.path(), &arguments.concat()));
+    let line = listener.stderr_until("listening on").concat();
+    let address = line.trim().trim_start_matches("listening on http://").trim_end_matches('/').to_owned();
+    for status in ["503", "503", "200", "200"] {
+        let answer = post(&address, BODY, &secret);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    assert_eq!(listener.terminate(), Some(0));
+    let mut printed = String::new();
+    let mut stdout = listener.0.stdout.take().expect("stdout is piped");
+    stdout.read_to_string(&mut printed).expect("text");
+    assert_eq!(printed.lines().count(), 2, "what was answered with an error is not printed as taken");
 }
 
 /// Posts a signed event and gives the answer.

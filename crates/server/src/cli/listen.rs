@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,6 +18,7 @@ use tokio::net::TcpListener;
 
 use super::{Stop, block_on, print};
 use crate::clock::SystemClock;
+use crate::config::parse_duration;
 use crate::http::serve::{ServeConfig, serve};
 use crate::lifecycle;
 
@@ -34,18 +36,60 @@ pub(super) struct ListenArgs {
     /// Print each event's body as it came, one a line
     #[arg(long)]
     json: bool,
+    /// Answer the first N events with an error, as a receiver that is down does, and then with 200
+    #[arg(long, value_name = "N")]
+    fail: Option<u32>,
+    /// Answer with this status: every event, or with --fail the first N (which otherwise get 500)
+    #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u16).range(200..=599))]
+    status: Option<u16>,
+    /// Wait this long before each answer, like 20s
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
+    delay: Duration,
 }
 
 /// What the handler works with.
 struct Receiver {
     secret: Secret,
     json: bool,
+    temper: Temper,
+}
+
+/// How it answers what is genuine.
+struct Temper {
+    delay: Duration,
+    on_purpose: StatusCode,
+    /// How many more are answered on purpose; none where there is no end.
+    left: Option<AtomicU32>,
+}
+
+impl Temper {
+    fn of(args: &ListenArgs) -> Self {
+        let default = if args.fail.is_some() { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
+        // Within the range that clap saw to, every number is a status.
+        let on_purpose = args.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(default);
+        let left = match (args.fail, args.status) {
+            (None, Some(_)) => None,
+            (fail, _) => Some(AtomicU32::new(fail.unwrap_or(0))),
+        };
+        Self { delay: args.delay, on_purpose, left }
+    }
+
+    /// The answer to the next event.
+    fn next(&self) -> StatusCode {
+        let take = |left: u32| left.checked_sub(1);
+        let is_on_purpose = match &self.left {
+            None => true,
+            Some(left) => left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok(),
+        };
+        if is_on_purpose { self.on_purpose } else { StatusCode::OK }
+    }
 }
 
 pub(super) fn run(args: ListenArgs) -> Result<(), Stop> {
+    let temper = Temper::of(&args);
     let secret = Secret::new(args.secret);
     sign::SigningSecret::parse(&secret).map_err(|cause| Stop::Usage(format!("--secret: {cause}")))?;
-    let receiver = Arc::new(Receiver { secret, json: args.json });
+    let receiver = Arc::new(Receiver { secret, json: args.json, temper });
     block_on(async move {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
         let cannot = |cause| Stop::Failed(format!("cannot listen on {address}: {cause}"));
@@ -74,10 +118,17 @@ async fn receive(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body
         eprintln!("refused: {reason}");
         return StatusCode::BAD_REQUEST;
     }
+    let status = receiver.temper.next();
+    tokio::time::sleep(receiver.temper.delay).await;
+    if !status.is_success() {
+        // It is sent again, and printed when it is taken.
+        eprintln!("answered {} on purpose: {}", status.as_u16(), describe(&headers, &body));
+        return status;
+    }
     let line =
         if receiver.json { String::from_utf8_lossy(&body).into_owned() } else { describe(&headers, &body) };
     match print(&line) {
-        Ok(()) => StatusCode::OK,
+        Ok(()) => status,
         // What could not be shown is sent again.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -119,7 +170,9 @@ fn describe(headers: &HeaderMap, body: &[u8]) -> String {
         text("/status")
     };
     let (id, attempt) = (header("webhook-id"), header("webhook-attempt"));
-    format!("{} {}: {outcome} [{id}, attempt {attempt}, signature verified]", text("/event"), text("/jobId"))
+    let replay = if headers.contains_key("webhook-replay") { ", replay" } else { "" };
+    let (event, job) = (text("/event"), text("/jobId"));
+    format!("{event} {job}: {outcome} [{id}, attempt {attempt}{replay}, signature verified]")
 }
 
 /// Without what would move a terminal's cursor.
@@ -148,6 +201,8 @@ mod tests {
             "job.completed job_1: a.mp3 (12 bytes, 1.5 s, 192k) http://a/b [msg_1, attempt 2, signature verified]"
         );
         assert!(!describe(&HeaderMap::new(), b"no json").contains('\n'));
+        headers.insert("webhook-replay", "true".parse().expect("a value"));
+        assert!(describe(&headers, failed).ends_with("[msg_1, attempt 2, replay, signature verified]"));
     }
 
     #[test]
@@ -162,5 +217,21 @@ mod tests {
         headers.insert("webhook-signature", signature.parse().expect("a value"));
         assert_eq!(verify(&secret, &headers, b"{}"), Ok(()));
         assert!(verify(&secret, &headers, b"{ }").is_err());
+    }
+
+    #[test]
+    fn answers_are_as_they_were_asked_for() {
+        for (fail, status, answers) in [
+            (None, None, [200, 200, 200]),
+            (Some(2), None, [500, 500, 200]),
+            (Some(2), Some(503), [503, 503, 200]),
+            (None, Some(410), [410, 410, 410]),
+            (Some(0), Some(410), [200, 200, 200]),
+        ] {
+            let delay = Duration::ZERO;
+            let args = ListenArgs { port: 0, secret: String::new(), json: false, fail, status, delay };
+            let temper = Temper::of(&args);
+            assert_eq!(answers.map(|_| temper.next().as_u16()), answers, "{fail:?} {status:?}");
+        }
     }
 }

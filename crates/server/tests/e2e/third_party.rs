@@ -117,3 +117,26 @@ async fn the_pypi_library_verifies_a_real_delivery() {
     turns_forgeries_away(&program).await;
     hears_of_a_real_job(program).await;
 }
+
+/// Builds the Rust receiver, and says where it is.
+fn rust_receiver() -> PathBuf {
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--offline", "--locked", "--package", "audio-extract-receiver"])
+        .args(["--message-format", "json-render-diagnostics"])
+        .current_dir(repository())
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "the receiver does not build");
+    let messages = output.stdout.split(|byte| *byte == b'\n');
+    let mut built = messages.filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
+    let binary = built.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    binary.expect("cargo says where the binary is")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_crates_io_library_verifies_a_real_delivery() {
+    let program = Program::start(Command::new(rust_receiver()));
+    turns_forgeries_away(&program).await;
+    hears_of_a_real_job(program).await;
+}
