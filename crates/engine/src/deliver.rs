@@ -1,6 +1,8 @@
 //! The deliver loop: claims deliveries that are due, sends each, and records every attempt.
 //!
-//! Attempts are recorded in groups: one transaction for all that ended while the last one was being written.
+//! Whose turn it is, is decided in [`lanes`]: each receiver has a window of its own ([`window`]), so that one that
+//! does not answer delays nobody else. What an attempt means for the URL it went to, in [`circuit`]. Attempts are
+//! recorded in groups ([`record`]): one transaction for all that ended while the last one was being written.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +12,7 @@ use domain::{
     Clock, Delivery, DeliveryAttempt, KeyId, Lease, NodeId, Notice, Notifier, RetryPolicy, SendOutcome,
     SigningKeys, Timestamp,
 };
-use store::{Next, Store, StoreError, Wakes};
+use store::{DueEndpoint, Next, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -18,17 +20,39 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chance::random_unit;
 
-/// How many ended attempts one transaction records at most.
-const MAX_RECORD_GROUP: usize = 256;
+mod circuit;
+mod lanes;
+mod record;
+mod window;
+
+pub use circuit::CircuitConfig;
+use lanes::{Caps, Lanes, Turn};
+use record::Ended;
+use window::Bounds;
+
 /// How long a key's signing keys are remembered: a new one takes effect within this time.
 const KEYS_FRESH: Duration = Duration::from_secs(5);
+/// Endpoints that are looked at in one go; those beyond get their turn when these are served.
+const MAX_DUE_ENDPOINTS: usize = 10_000;
+/// Claims between two looks at what has ended meanwhile.
+const CLAIMS_IN_A_ROW: usize = 16;
+/// The shortest time between two looks at what is due, so that a stream of hints does not become a stream of queries.
+const LOOK_PAUSE: Duration = Duration::from_millis(2);
 
 /// The bounds of delivering.
 #[derive(Debug, Clone)]
 pub struct DeliverConfig {
     /// Attempts at once on this node.
     pub slots: usize,
-    /// How long a claim lasts; must be longer than an attempt can take.
+    /// Of these, for one API key.
+    pub slots_per_key: usize,
+    /// Attempts at once to a receiver that nothing is known of yet.
+    pub window_start: usize,
+    /// The most attempts at once to one receiver.
+    pub window_most: usize,
+    /// When a URL is left alone.
+    pub circuit: CircuitConfig,
+    /// How long a claim lasts; must be more than twice what an attempt can take.
     pub lease: Duration,
     /// When it is tried again.
     pub retry: RetryPolicy,
@@ -72,8 +96,13 @@ impl Remembered {
     }
 }
 
-/// An attempt that has ended, and what follows from it.
-type Ended = (Lease<Delivery>, DeliveryAttempt, Next);
+/// An attempt that is over, for the lanes to learn from.
+struct Over {
+    endpoint: DueEndpoint,
+    began: Instant,
+    outcome: SendOutcome,
+    has_opened: bool,
+}
 
 impl DeliverLoop {
     /// A loop over these parts; nothing happens before [`Self::run`].
@@ -84,15 +113,13 @@ impl DeliverLoop {
     /// Runs until `stop`, then lets attempts under way end within the configured grace.
     pub async fn run(self, stop: CancellationToken) {
         let this = Arc::new(self);
-        let (ended, to_record) = mpsc::channel(MAX_RECORD_GROUP);
-        let recorder = tokio::spawn(Arc::clone(&this).record(to_record));
+        let (ended, to_record) = mpsc::channel(record::MAX_GROUP);
+        let recorder =
+            tokio::spawn(record::run(this.parts.store.clone(), Arc::clone(&this.parts.clock), to_record));
+        let mut lanes = Lanes::new(this.caps());
         let mut sending = JoinSet::new();
-        // Made before the first claim, so that no hint falls between a claim and the wait after it.
-        let mut wakes = this.parts.store.wakes();
-        while !stop.is_cancelled() {
-            let is_more_likely = this.claim(&mut sending, &ended).await;
-            this.wait(&mut sending, &mut wakes, &stop, is_more_likely).await;
-        }
+        this.turn_after_turn(&mut lanes, &mut sending, &ended, &stop).await;
+        this.give_back(lanes.take_ready(|_| true)).await;
         let finished = async { while sending.join_next().await.is_some() {} };
         if tokio::time::timeout(this.config.grace, finished).await.is_err() {
             // Cut off in the middle; their leases run out and they are sent again, with the same id.
@@ -106,83 +133,146 @@ impl DeliverLoop {
         }
     }
 
-    /// Fills the free slots. True: there was more due than slots.
-    async fn claim(self: &Arc<Self>, sending: &mut JoinSet<()>, ended: &mpsc::Sender<Ended>) -> bool {
-        let free = self.config.slots.saturating_sub(sending.len());
-        if free == 0 {
-            return true;
-        }
-        let now = self.parts.clock.now();
-        match self.parts.store.claim_deliveries(&self.parts.node, free, self.config.lease, now).await {
-            Ok(leases) => {
-                let is_full = leases.len() == free;
-                for lease in leases {
-                    sending.spawn(Arc::clone(self).send(lease, ended.clone()));
-                }
-                is_full
-            }
-            Err(cause) => {
-                tracing::warn!(%cause, "no delivery could be claimed; trying again");
-                false
-            }
-        }
+    fn caps(&self) -> Caps {
+        let window = Bounds { start: self.config.window_start, most: self.config.window_most };
+        Caps { total: self.config.slots, per_key: self.config.slots_per_key, window }
     }
 
-    /// Waits for a reason to look again: a free slot if more is due, a hint, the poll, or the stop.
-    async fn wait(
-        &self,
-        sending: &mut JoinSet<()>,
-        wakes: &mut Wakes,
+    async fn turn_after_turn(
+        self: &Arc<Self>,
+        lanes: &mut Lanes,
+        sending: &mut JoinSet<Option<Over>>,
+        ended: &mpsc::Sender<Ended>,
         stop: &CancellationToken,
-        is_more_likely: bool,
     ) {
-        let is_idle = sending.is_empty();
-        tokio::select! {
-            () = stop.cancelled() => return,
-            Some(_) = sending.join_next(), if !is_idle && is_more_likely => {}
-            () = wakes.deliveries(), if !is_more_likely => {}
-            () = tokio::time::sleep(self.config.poll) => {}
+        // Made before the first look, so that no hint falls between a look and the wait after it.
+        let mut wakes = self.parts.store.wakes();
+        let (mut looked_at, mut look_at) = (Instant::now(), Instant::now());
+        while !stop.is_cancelled() {
+            if Instant::now() >= look_at {
+                looked_at = Instant::now();
+                look_at = looked_at + self.config.poll;
+                self.look(lanes).await;
+            }
+            let has_more = self.claim(lanes).await;
+            self.begin(lanes, sending, ended).await;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                Some(over) = sending.join_next(), if !sending.is_empty() => {
+                    self.learn(lanes, over.ok().flatten()).await;
+                    while let Some(over) = sending.try_join_next() {
+                        self.learn(lanes, over.ok().flatten()).await;
+                    }
+                    if lanes.has_passed_over() {
+                        look_at = look_at.min(looked_at + LOOK_PAUSE);
+                    }
+                }
+                () = std::future::ready(()), if has_more => {}
+                () = wakes.deliveries() => look_at = look_at.min(looked_at + LOOK_PAUSE),
+                () = tokio::time::sleep_until(look_at) => {}
+            }
         }
-        while sending.try_join_next().is_some() {}
     }
 
-    async fn send(self: Arc<Self>, lease: Lease<Delivery>, ended: mpsc::Sender<Ended>) {
-        let delivery = &lease.item;
-        let signing = match self.signing_keys(&delivery.event.key).await {
-            Ok(signing) => signing,
+    /// Looks at what is due.
+    async fn look(&self, lanes: &mut Lanes) {
+        match self.parts.store.due_endpoints(self.parts.clock.now(), MAX_DUE_ENDPOINTS).await {
+            Ok(due) => lanes.refresh(due),
+            Err(cause) => tracing::warn!(%cause, "what is due cannot be looked up; trying again"),
+        }
+    }
+
+    /// Claims for lanes that have room. True: there may be more to claim at once.
+    async fn claim(&self, lanes: &mut Lanes) -> bool {
+        for _ in 0..CLAIMS_IN_A_ROW {
+            let Some((endpoint, limit)) = lanes.next_claim() else { return false };
+            let now = self.parts.clock.now();
+            let store = &self.parts.store;
+            match store.claim_deliveries(&self.parts.node, &endpoint.id, limit, self.config.lease, now).await
+            {
+                Ok(leases) => lanes.claimed(endpoint, limit, leases),
+                Err(cause) => {
+                    tracing::warn!(%cause, "no delivery could be claimed; trying again");
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Begins the attempts whose turn it is.
+    async fn begin(
+        self: &Arc<Self>,
+        lanes: &mut Lanes,
+        sending: &mut JoinSet<Option<Over>>,
+        ended: &mpsc::Sender<Ended>,
+    ) {
+        while let Some(turn) = lanes.next_turn() {
+            sending.spawn(Arc::clone(self).send(turn, ended.clone()));
+        }
+    }
+
+    /// Lets the lanes learn. What was claimed ahead for a URL that has just been given up for now goes back.
+    async fn learn(&self, lanes: &mut Lanes, over: Option<Over>) {
+        let Some(over) = over else { return };
+        lanes.ended(&over.endpoint, &over.outcome, over.began);
+        if over.has_opened {
+            self.give_back(lanes.take_ready(|endpoint| endpoint.id == over.endpoint.id)).await;
+        }
+    }
+
+    async fn give_back(&self, leases: Vec<Lease<Delivery>>) {
+        if leases.is_empty() {
+            return;
+        }
+        if let Err(cause) = self.parts.store.release_deliveries(&leases).await {
+            // Nothing is lost: the leases run out.
+            tracing::warn!(%cause, deliveries = leases.len(), "deliveries could not be handed back");
+        }
+    }
+
+    /// Makes one attempt. `None`: none was made, and the lease runs out.
+    async fn send(self: Arc<Self>, turn: Turn, ended: mpsc::Sender<Ended>) -> Option<Over> {
+        let Turn { lease, endpoint, since } = turn;
+        let began = Instant::now();
+        let not_made = |outcome| Some(Over { endpoint: endpoint.clone(), began, outcome, has_opened: false });
+        if since.elapsed() > self.config.lease / 2 {
+            // What is sent now might still be under way when the lease has run out and another node begins.
+            return not_made(SendOutcome::failed(domain::SendError::Interrupted));
+        }
+        let keys = match self.signing_keys(&lease.item.event.key).await {
+            Ok(keys) => keys,
             Err(cause) => {
-                // Nothing was sent. The lease runs out, and it is tried again.
-                tracing::error!(delivery = %delivery.id, %cause, "the signing keys cannot be read");
-                return;
+                tracing::error!(delivery = %lease.item.id, %cause, "the signing keys cannot be read");
+                return not_made(SendOutcome::failed(domain::SendError::Interrupted));
             }
         };
         let started_at = self.parts.clock.now();
-        let notice = Notice {
-            event: &delivery.event,
-            url: &delivery.url,
-            attempt: lease.attempt,
-            at: started_at,
-            signing: &signing,
-            is_replay: delivery.is_replay,
-            is_file_gone: delivery.is_file_gone,
-        };
-        let outcome = self.parts.notifier.send(notice).await;
-        let next = self.next(lease.attempt, &outcome, self.parts.clock.now());
+        let outcome = self.parts.notifier.send(notice(&lease, started_at, &keys)).await;
+        let now = self.parts.clock.now();
+        let next = self.next(&lease, &outcome, now);
+        let verdict = self.config.circuit.verdict(&endpoint, &outcome, now);
+        let has_opened = !matches!(
+            verdict,
+            domain::EndpointVerdict::Succeeded | domain::EndpointVerdict::Failed { open_until: None }
+        );
         log(&lease, &outcome, &next);
-        let attempt = DeliveryAttempt { number: lease.attempt, started_at, outcome };
+        let attempt = DeliveryAttempt { number: lease.attempt, started_at, outcome: outcome.clone() };
         // The recorder is gone only when the process stops; then the lease runs out and it is sent again.
-        let _ = ended.send((lease, attempt, next)).await;
+        let _ = ended.send((lease, attempt, next, verdict)).await;
+        Some(Over { endpoint, began, outcome, has_opened })
     }
 
     /// What follows from an attempt. `Retry-After` can make a wait longer, never shorter.
-    fn next(&self, attempt: u32, outcome: &SendOutcome, now: Timestamp) -> Next {
+    fn next(&self, lease: &Lease<Delivery>, outcome: &SendOutcome, now: Timestamp) -> Next {
         if outcome.is_delivered() {
             return Next::Delivered;
         }
         if outcome.is_gone() {
             return Next::Exhausted;
         }
-        match self.config.retry.wait_after(attempt, random_unit()) {
+        match self.config.retry.wait_after(lease.item.failures + 1, random_unit()) {
             None => Next::Exhausted,
             Some(wait) => {
                 let asked = outcome.retry_after.unwrap_or_default().min(self.config.max_retry_after);
@@ -196,12 +286,11 @@ impl DeliverLoop {
         if let Some(known) = known.filter(Remembered::is_fresh) {
             return Ok(known.keys);
         }
-        let keys = Arc::new(self.parts.store.signing_keys(key).await?);
+        let keys = Arc::new(self.parts.store.signing_keys(key, self.parts.clock.now()).await?);
         let mut remembered = self.remembered();
         // What is stale goes, so that the map holds no more than the keys of the last seconds.
         remembered.retain(|_, known| known.is_fresh());
-        let known = Remembered { read_at: Instant::now(), keys: Arc::clone(&keys) };
-        remembered.insert(key.clone(), known);
+        remembered.insert(key.clone(), Remembered { read_at: Instant::now(), keys: Arc::clone(&keys) });
         Ok(keys)
     }
 
@@ -209,37 +298,18 @@ impl DeliverLoop {
         // Nothing panics while it holds the lock; if something did, the map is still whole.
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Records ended attempts in groups until the last sender is gone.
-    async fn record(self: Arc<Self>, mut to_record: mpsc::Receiver<Ended>) {
-        let mut group = Vec::new();
-        while to_record.recv_many(&mut group, MAX_RECORD_GROUP).await > 0 {
-            self.record_group(&group).await;
-            group.clear();
-        }
-    }
-
-    /// Tries until the store takes it, or says that it cannot: an attempt that is not recorded is made again.
-    async fn record_group(&self, group: &[Ended]) {
-        loop {
-            match self.parts.store.record_attempts(group, self.parts.clock.now()).await {
-                Ok(recorded) => {
-                    let fenced = recorded.iter().filter(|is_recorded| !**is_recorded).count();
-                    if fenced > 0 {
-                        tracing::warn!(fenced, "attempts ended after their lease; they will be made again");
-                    }
-                    return;
-                }
-                Err(cause) if cause.is_unavailable() => {
-                    tracing::warn!(%cause, attempts = group.len(), "the store is out of reach; attempts wait to be recorded");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-                Err(cause) => {
-                    tracing::error!(%cause, attempts = group.len(), "attempts could not be recorded; they will be made again");
-                    return;
-                }
-            }
-        }
+fn notice<'a>(lease: &'a Lease<Delivery>, at: Timestamp, keys: &'a SigningKeys) -> Notice<'a> {
+    let delivery = &lease.item;
+    Notice {
+        event: &delivery.event,
+        url: &delivery.url,
+        attempt: lease.attempt,
+        at,
+        signing: keys,
+        is_replay: delivery.is_replay,
+        is_file_gone: delivery.is_file_gone,
     }
 }
 

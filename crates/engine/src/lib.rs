@@ -17,7 +17,7 @@ pub mod submit;
 pub mod sweep;
 
 pub use chance::{random_bytes, random_id};
-pub use deliver::{DeliverConfig, DeliverLoop};
+pub use deliver::{CircuitConfig, DeliverConfig, DeliverLoop};
 pub use extract::{ExtractConfig, ExtractLoop};
 pub use links::Links;
 pub use submit::{IdempotencyToken, Submit, SubmitConfig, SubmitError};

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use domain::*;
 use engine::{
-    CancellationToken, DeliverConfig, DeliverLoop, ExtractConfig, ExtractLoop, Links, SweepConfig, SweepLoop,
-    random_id,
+    CancellationToken, CircuitConfig, DeliverConfig, DeliverLoop, ExtractConfig, ExtractLoop, Links,
+    SweepConfig, SweepLoop, random_id,
 };
 use store::{DatabaseUrl, FileStore, MasterKey, NewKey, Store, Submission};
 use tempfile::TempDir;
@@ -130,6 +130,16 @@ impl House {
         };
         let config = DeliverConfig {
             slots: 8,
+            slots_per_key: 8,
+            window_start: 4,
+            window_most: 8,
+            circuit: CircuitConfig {
+                // These tests are about single deliveries; what becomes of a URL has its own.
+                open_after: 1000,
+                first_pause: Duration::from_secs(10),
+                longest_pause: Duration::from_secs(600),
+                disable_after: Duration::from_secs(5 * 24 * 3600),
+            },
             lease: Duration::from_secs(60),
             retry: RetryPolicy { jitter: 0.0, ..RetryPolicy::standard() },
             max_retry_after: Duration::from_secs(24 * 3600),

@@ -59,12 +59,18 @@ async fn rows_of_ended_jobs_go_after_their_time() {
     house.job(&id).await;
     let lease = Duration::from_secs(1);
     let node = NodeId::from_random([9; 8]);
-    for delivery in house.store.claim_deliveries(&node, 10, lease, house.clock.now()).await.expect("claimed")
-    {
-        let outcome = SendOutcome::answered(200);
-        let attempt = DeliveryAttempt { number: delivery.attempt, started_at: house.clock.now(), outcome };
-        let ended = [(delivery, attempt, store::Next::Delivered)];
-        assert_eq!(house.store.record_attempts(&ended, house.clock.now()).await.expect("recorded"), [true]);
+    for endpoint in house.store.due_endpoints(house.clock.now(), 10).await.expect("looked up") {
+        let claimed = house.store.claim_deliveries(&node, &endpoint.id, 10, lease, house.clock.now()).await;
+        for delivery in claimed.expect("claimed") {
+            let outcome = SendOutcome::answered(200);
+            let attempt =
+                DeliveryAttempt { number: delivery.attempt, started_at: house.clock.now(), outcome };
+            let ended = [(delivery, attempt, store::Next::Delivered, EndpointVerdict::Succeeded)];
+            assert_eq!(
+                house.store.record_attempts(&ended, house.clock.now()).await.expect("recorded"),
+                [true]
+            );
+        }
     }
     house.clock.turn(2 * 24 * HOUR);
     sweeper.retention().await.expect("swept");

@@ -1,0 +1,154 @@
+use domain::{DeliveryId, Event, EventId, EventKind, JobId, NodeId, SendError, Timestamp, WebhookUrl};
+use url::Url;
+
+use super::*;
+
+const CAPS: Caps = Caps { total: 20, per_key: 12, window: Bounds { start: 4, most: 16 } };
+
+fn endpoint(number: u8, key: u8, host: &str) -> DueEndpoint {
+    DueEndpoint {
+        id: EndpointId::from_random([number; 8]),
+        key: KeyId::from_random([key; 8]),
+        receiver: Receiver::of(&Url::parse(&format!("https://{host}/")).expect("a URL")),
+        is_probe: false,
+        failures: 0,
+        first_failed_at: None,
+    }
+}
+
+fn lease(endpoint: &DueEndpoint) -> Lease<Delivery> {
+    let event = Event {
+        id: EventId::from_random([0; 8]),
+        key: endpoint.key.clone(),
+        sequence: 1,
+        job: JobId::from_random([0; 8]),
+        kind: EventKind::Completed,
+        body: Vec::new(),
+        created_at: Timestamp::from_millis(0),
+    };
+    let item = Delivery {
+        id: DeliveryId::from_random([0; 8]),
+        event,
+        url: WebhookUrl::parse("https://hooks.example/").expect("a URL"),
+        attempts: 0,
+        failures: 0,
+        is_replay: false,
+        is_file_gone: false,
+    };
+    Lease { item, attempt: 1, holder: NodeId::from_random([0; 8]) }
+}
+
+/// Claims whatever the lanes want, as if there were no end of it; how many were claimed for each endpoint.
+fn claim_all(lanes: &mut Lanes) -> HashMap<EndpointId, usize> {
+    let mut claimed = HashMap::new();
+    while let Some((endpoint, limit)) = lanes.next_claim() {
+        *claimed.entry(endpoint.id.clone()).or_default() += limit;
+        let leases = (0..limit).map(|_| lease(&endpoint)).collect();
+        lanes.claimed(endpoint, limit, leases);
+    }
+    claimed
+}
+
+fn begin_all(lanes: &mut Lanes) -> Vec<DueEndpoint> {
+    std::iter::from_fn(|| lanes.next_turn().map(|turn| turn.endpoint)).collect()
+}
+
+fn quick(status: u16) -> SendOutcome {
+    SendOutcome { took: Duration::from_millis(1), ..SendOutcome::answered(status) }
+}
+
+#[test]
+fn a_mute_receiver_fills_its_own_window_and_nobody_elses() {
+    let (mute, healthy) = (endpoint(1, 1, "mute.example"), endpoint(2, 2, "healthy.example"));
+    let mut lanes = Lanes::new(CAPS);
+    lanes.refresh(vec![mute.clone(), healthy.clone()]);
+    claim_all(&mut lanes);
+    let begun = begin_all(&mut lanes);
+    assert_eq!(
+        begun.iter().filter(|endpoint| endpoint.id == mute.id).count(),
+        4,
+        "the window of an unknown receiver"
+    );
+    // The mute one never answers; the healthy one goes on and on.
+    for _ in 0..100 {
+        lanes.ended(&healthy, &quick(200), Instant::now());
+        lanes.refresh(vec![mute.clone(), healthy.clone()]);
+        claim_all(&mut lanes);
+        assert!(begin_all(&mut lanes).iter().all(|endpoint| endpoint.id == healthy.id));
+    }
+}
+
+#[test]
+fn endpoints_of_one_receiver_share_it_and_keys_have_their_cap() {
+    let (one, two) = (endpoint(1, 1, "shared.example"), endpoint(2, 2, "shared.example"));
+    let mut lanes = Lanes::new(CAPS);
+    lanes.refresh(vec![one.clone(), two.clone()]);
+    let claimed = claim_all(&mut lanes);
+    assert_eq!((claimed[&one.id], claimed[&two.id]), (2, 2));
+
+    let of_one_key: Vec<DueEndpoint> = (1..=5).map(|n| endpoint(n, 7, &format!("host{n}.example"))).collect();
+    let mut lanes = Lanes::new(CAPS);
+    lanes.refresh(of_one_key);
+    assert_eq!(claim_all(&mut lanes).values().sum::<usize>(), CAPS.per_key);
+    assert!(lanes.has_passed_over(), "the rest is remembered to be looked at again");
+}
+
+#[test]
+fn the_node_has_a_cap_too() {
+    let many: Vec<DueEndpoint> = (1..=10).map(|n| endpoint(n, n, &format!("host{n}.example"))).collect();
+    let mut lanes = Lanes::new(CAPS);
+    lanes.refresh(many);
+    assert_eq!(claim_all(&mut lanes).values().sum::<usize>(), CAPS.total);
+    assert_eq!(begin_all(&mut lanes).len(), CAPS.total);
+}
+
+#[test]
+fn an_open_circuit_gets_one_probe_and_comes_back_slowly() {
+    let probe = DueEndpoint { is_probe: true, ..endpoint(1, 1, "back.example") };
+    let healthy = DueEndpoint { is_probe: false, ..probe.clone() };
+    let mut lanes = Lanes::new(CAPS);
+    lanes.refresh(vec![probe.clone()]);
+    assert_eq!(claim_all(&mut lanes).values().sum::<usize>(), 1);
+    lanes.refresh(vec![probe.clone()]);
+    assert!(claim_all(&mut lanes).is_empty(), "one probe at a time");
+    assert_eq!(begin_all(&mut lanes).len(), 1);
+    lanes.ended(&probe, &quick(200), Instant::now());
+    lanes.refresh(vec![healthy.clone()]);
+    let (_, first) = lanes.next_claim().expect("something is due");
+    assert_eq!(first, 1, "after the probe one at a time, then more");
+    lanes.claimed(healthy.clone(), 1, vec![lease(&healthy)]);
+    assert_eq!(begin_all(&mut lanes).len(), 1);
+    lanes.ended(&healthy, &quick(200), Instant::now());
+    lanes.refresh(vec![healthy.clone()]);
+    let (_, second) = lanes.next_claim().expect("something is due");
+    assert_eq!(second, 2);
+}
+
+#[test]
+fn a_quick_receiver_gets_work_ahead_and_a_slow_one_none() {
+    for (took, ahead) in [(Duration::from_millis(5), true), (Duration::from_secs(2), false)] {
+        let endpoint = endpoint(1, 1, "hooks.example");
+        let mut lanes = Lanes::new(Caps { total: 1000, per_key: 1000, ..CAPS });
+        lanes.refresh(vec![endpoint.clone()]);
+        claim_all(&mut lanes);
+        for _ in begin_all(&mut lanes) {
+            lanes.ended(&endpoint, &SendOutcome { took, ..SendOutcome::answered(200) }, Instant::now());
+        }
+        lanes.refresh(vec![endpoint]);
+        let claimed = claim_all(&mut lanes).values().sum::<usize>();
+        let begun = begin_all(&mut lanes).len();
+        assert_eq!(claimed > begun, ahead, "{took:?}: {claimed} claimed, {begun} begun");
+    }
+}
+
+#[test]
+fn what_goes_back_leaves_room_for_others() {
+    let failing = endpoint(1, 1, "failing.example");
+    let mut lanes = Lanes::new(CAPS);
+    lanes.refresh(vec![failing.clone()]);
+    claim_all(&mut lanes);
+    lanes.ended(&failing, &SendOutcome::failed(SendError::Connect), Instant::now());
+    assert_eq!(lanes.take_ready(|endpoint| endpoint.id == failing.id).len(), 4);
+    assert!(lanes.next_turn().is_none());
+    assert!(lanes.per_key.is_empty());
+}
