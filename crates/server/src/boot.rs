@@ -145,6 +145,8 @@ impl Node {
             store: self.rows.store.clone(),
             files: self.files.clone(),
             submit: Submit::new(self.rows.store.clone(), policy, Arc::clone(&self.clock), config),
+            notifier: self.egress.webhooks.clone(),
+            policy: self.egress.guard.clone(),
             links: self.links.clone(),
             clock: Arc::clone(&self.clock),
             limits: Limits::new(settings.rate_limit_per_second, settings.rate_limit_burst),

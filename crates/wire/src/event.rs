@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Completed, EventKind, Failed, Job};
+use domain::{Completed, EventKind, Failed, Job, JobId, Timestamp};
 use serde::Serialize;
 
 use crate::error::{ErrorBody, to_bytes};
@@ -37,6 +37,21 @@ pub fn completed(job: &Job, completed: &Completed, public_url: &str) -> Vec<u8> 
         output_file: Some(OutputFile::new(job, &completed.result, public_url)),
         error: None,
         metadata: metadata(&job.spec.options),
+    })
+}
+
+/// The body of a `job.completed` that tells of no job: what a receiver is tried out with. It has every field that a
+/// real one has.
+pub fn sample(job: &JobId, at: Timestamp, public_url: &str) -> Vec<u8> {
+    to_bytes(&EventBody {
+        event: EventKind::Completed.as_str(),
+        job_id: job.as_str(),
+        status: "completed",
+        timestamp: text::timestamp(at),
+        download_url: Some(download_url(job)),
+        output_file: Some(OutputFile::sample(public_url)),
+        error: None,
+        metadata: BTreeMap::new(),
     })
 }
 

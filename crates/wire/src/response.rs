@@ -78,7 +78,22 @@ impl<'a> OutputFile<'a> {
             bitrate: text::bitrate(result.bitrate_kbps),
         }
     }
+
+    /// A file that is nowhere: ten seconds at 192 kbit/s.
+    pub(crate) fn sample(public_url: &'a str) -> Self {
+        Self {
+            filename: SAMPLE_FILENAME,
+            url: public_url,
+            size: 240_000,
+            duration: 10.0,
+            format: "mp3",
+            bitrate: text::bitrate(192),
+        }
+    }
 }
+
+/// The file that [`OutputFile::sample`] tells of.
+pub const SAMPLE_FILENAME: &str = "sample.mp3";
 
 #[derive(Debug, Serialize)]
 struct StatusOutputFile<'a> {

@@ -2,7 +2,7 @@
 
 use domain::{
     DeliveryAttempt, DeliveryId, DeliveryState, Endpoint, Event, EventId, EventKind, JobId, Phases, Receiver,
-    SendError, SendOutcome, Timestamp, WebhookUrl,
+    ReplayId, SendError, SendOutcome, Timestamp, WebhookUrl,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -38,6 +38,10 @@ pub struct DeliveryFacts<'a> {
     pub state: DeliveryState,
     /// How many attempts have ended.
     pub attempts: u32,
+    /// What the last of them was answered.
+    pub last_status: Option<u16>,
+    /// Why the last of them got no answer that counts.
+    pub last_error: Option<SendError>,
     /// Whether its owner asked for it again.
     pub is_replay: bool,
     /// When it was made.
@@ -59,6 +63,8 @@ pub struct DeliveryResponse<'a> {
     receiver: String,
     state: &'static str,
     attempt_count: u32,
+    last_status: Option<u16>,
+    last_error: Option<&'static str>,
     is_replay: bool,
     created_at: String,
     next_attempt_at: Option<String>,
@@ -77,6 +83,8 @@ impl<'a> From<DeliveryFacts<'a>> for DeliveryResponse<'a> {
             receiver: Receiver::of(facts.url.url()).as_str().to_owned(),
             state: facts.state.as_str(),
             attempt_count: facts.attempts,
+            last_status: facts.last_status,
+            last_error: facts.last_error.map(SendError::as_str),
             is_replay: facts.is_replay,
             created_at: text::precise_timestamp(facts.created_at),
             next_attempt_at: facts.next_at.filter(|_| is_pending).map(text::precise_timestamp),
@@ -90,20 +98,16 @@ pub struct RecordedDeliveryResponse<'a> {
     #[serde(flatten)]
     delivery: DeliveryResponse<'a>,
     attempts: Vec<AttemptResponse<'a>>,
-    endpoint: Option<EndpointResponse<'a>>,
+    endpoint: EndpointResponse<'a>,
 }
 
 impl<'a> RecordedDeliveryResponse<'a> {
     /// A delivery, its attempts in order, and what is thought of where it goes.
-    pub fn new(
-        facts: DeliveryFacts<'a>,
-        attempts: &'a [DeliveryAttempt],
-        endpoint: Option<&'a Endpoint>,
-    ) -> Self {
+    pub fn new(facts: DeliveryFacts<'a>, attempts: &'a [DeliveryAttempt], endpoint: &'a Endpoint) -> Self {
         Self {
             delivery: facts.into(),
             attempts: attempts.iter().map(AttemptResponse::from).collect(),
-            endpoint: endpoint.map(EndpointResponse::from),
+            endpoint: endpoint.into(),
         }
     }
 }
@@ -257,6 +261,37 @@ impl<'a> EventResponse<'a> {
             created_at: text::precise_timestamp(event.created_at),
             body: RawValue::from_string(body).ok()?,
         })
+    }
+}
+
+/// How far the errand of sending many deliveries again is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplayResponse<'a> {
+    replay_id: &'a str,
+    state: &'static str,
+    total: u64,
+    replayed: u64,
+    created_at: String,
+    finished_at: Option<String>,
+}
+
+impl<'a> ReplayResponse<'a> {
+    /// So many of all that there were when it was asked for, and when the last of them was.
+    pub fn new(
+        id: &'a ReplayId,
+        (replayed, total): (u64, u64),
+        created_at: Timestamp,
+        finished_at: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            replay_id: id.as_str(),
+            state: if finished_at.is_some() { "finished" } else { "running" },
+            total,
+            replayed,
+            created_at: text::precise_timestamp(created_at),
+            finished_at: finished_at.map(text::precise_timestamp),
+        }
     }
 }
 

@@ -41,6 +41,8 @@ fn a_delivery_shows_every_attempt_and_its_endpoint() {
         url: &url,
         state: DeliveryState::Pending,
         attempts: 1,
+        last_status: Some(503),
+        last_error: None,
         is_replay: false,
         created_at: at(0),
         next_at: Some(at(5)),
@@ -66,10 +68,18 @@ fn a_delivery_shows_every_attempt_and_its_endpoint() {
         reason: None,
         changed_at: at(2),
     };
-    insta::assert_snapshot!(text(RecordedDeliveryResponse::new(facts, &attempts, Some(&endpoint))), @r#"{"success":true,"data":{"id":"dlv_0303030303030303","eventId":"msg_0101010101010101","event":"job.completed","sequence":17,"jobId":"job_a1b2c3d4e5f6g7h8","url":"https://hooks.example.com/x?token=t","receiver":"hooks.example.com:443","state":"pending","attemptCount":1,"isReplay":false,"createdAt":"2026-01-21T12:34:56.789Z","nextAttemptAt":"2026-01-21T12:35:01.789Z","attempts":[{"number":1,"startedAt":"2026-01-21T12:34:57.789Z","disposition":"rejected","status":503,"error":null,"durationMs":12.345,"phases":{"dnsMs":null,"connectMs":null,"tlsMs":null,"answerMs":2.5,"bodyMs":null},"request":[{"name":"webhook-attempt","value":"1"}],"answer":"no �","retryAfter":20}],"endpoint":{"id":"ep_755cb38f6b585357","url":"https://hooks.example.com/x?token=t","receiver":"hooks.example.com:443","state":"failing","reason":null,"failures":5,"firstFailedAt":"2026-01-21T12:34:56.789Z","retryAt":"2026-01-21T12:35:26.789Z","changedAt":"2026-01-21T12:34:58.789Z"}}}"#);
+    insta::assert_snapshot!(text(RecordedDeliveryResponse::new(facts, &attempts, &endpoint)), @r#"{"success":true,"data":{"id":"dlv_0303030303030303","eventId":"msg_0101010101010101","event":"job.completed","sequence":17,"jobId":"job_a1b2c3d4e5f6g7h8","url":"https://hooks.example.com/x?token=t","receiver":"hooks.example.com:443","state":"pending","attemptCount":1,"lastStatus":503,"lastError":null,"isReplay":false,"createdAt":"2026-01-21T12:34:56.789Z","nextAttemptAt":"2026-01-21T12:35:01.789Z","attempts":[{"number":1,"startedAt":"2026-01-21T12:34:57.789Z","disposition":"rejected","status":503,"error":null,"durationMs":12.345,"phases":{"dnsMs":null,"connectMs":null,"tlsMs":null,"answerMs":2.5,"bodyMs":null},"request":[{"name":"webhook-attempt","value":"1"}],"answer":"no �","retryAfter":20}],"endpoint":{"id":"ep_755cb38f6b585357","url":"https://hooks.example.com/x?token=t","receiver":"hooks.example.com:443","state":"failing","reason":null,"failures":5,"firstFailedAt":"2026-01-21T12:34:56.789Z","retryAt":"2026-01-21T12:35:26.789Z","changedAt":"2026-01-21T12:34:58.789Z"}}}"#);
     let delivered = DeliveryFacts { state: DeliveryState::Delivered, ..facts };
-    insta::assert_snapshot!(text(ListResponse { items: vec![DeliveryResponse::from(delivered)], next_cursor: Some("c".to_owned()) }), @r#"{"success":true,"data":{"items":[{"id":"dlv_0303030303030303","eventId":"msg_0101010101010101","event":"job.completed","sequence":17,"jobId":"job_a1b2c3d4e5f6g7h8","url":"https://hooks.example.com/x?token=t","receiver":"hooks.example.com:443","state":"delivered","attemptCount":1,"isReplay":false,"createdAt":"2026-01-21T12:34:56.789Z","nextAttemptAt":null}],"nextCursor":"c"}}"#);
+    insta::assert_snapshot!(text(ListResponse { items: vec![DeliveryResponse::from(delivered)], next_cursor: Some("c".to_owned()) }), @r#"{"success":true,"data":{"items":[{"id":"dlv_0303030303030303","eventId":"msg_0101010101010101","event":"job.completed","sequence":17,"jobId":"job_a1b2c3d4e5f6g7h8","url":"https://hooks.example.com/x?token=t","receiver":"hooks.example.com:443","state":"delivered","attemptCount":1,"lastStatus":503,"lastError":null,"isReplay":false,"createdAt":"2026-01-21T12:34:56.789Z","nextAttemptAt":null}],"nextCursor":"c"}}"#);
     insta::assert_snapshot!(text(TestResponse::new(&event, &attempts[0].outcome)), @r#"{"success":true,"data":{"eventId":"msg_0101010101010101","isDelivered":false,"disposition":"rejected","status":503,"error":null,"durationMs":12.345,"phases":{"dnsMs":null,"connectMs":null,"tlsMs":null,"answerMs":2.5,"bodyMs":null},"request":[{"name":"webhook-attempt","value":"1"}],"answer":"no �","retryAfter":20}}"#);
+}
+
+#[test]
+fn a_replay_says_how_far_it_is() {
+    let id = ReplayId::from_random([4; 8]);
+    let shown = |finished_at| text(ReplayResponse::new(&id, (2, 3), at(0), finished_at));
+    insta::assert_snapshot!(shown(None), @r#"{"success":true,"data":{"replayId":"rpl_0404040404040404","state":"running","total":3,"replayed":2,"createdAt":"2026-01-21T12:34:56.789Z","finishedAt":null}}"#);
+    insta::assert_snapshot!(shown(Some(at(1))), @r#"{"success":true,"data":{"replayId":"rpl_0404040404040404","state":"finished","total":3,"replayed":2,"createdAt":"2026-01-21T12:34:56.789Z","finishedAt":"2026-01-21T12:34:57.789Z"}}"#);
 }
 
 #[test]
@@ -77,4 +87,10 @@ fn an_events_body_is_shown_byte_for_byte() {
     let event = event();
     insta::assert_snapshot!(text(EventResponse::new(&event)), @r#"{"success":true,"data":{"sequence":17,"id":"msg_0101010101010101","event":"job.completed","jobId":"job_a1b2c3d4e5f6g7h8","createdAt":"2026-01-21T12:34:56.789Z","body":{"event":"job.completed", "odd":1.0}}}"#);
     assert!(EventResponse::new(&Event { body: b"{".to_vec(), ..event }).is_none());
+}
+
+#[test]
+fn a_sample_has_the_fields_of_a_real_event() {
+    let body = wire::event::sample(&event().job, at(0), "https://cdn.example.com/sample.mp3");
+    insta::assert_snapshot!(String::from_utf8(body).expect("UTF-8"), @r#"{"event":"job.completed","jobId":"job_a1b2c3d4e5f6g7h8","status":"completed","timestamp":"2026-01-21T12:34:56Z","downloadUrl":"/audio-extract/v1/download/job_a1b2c3d4e5f6g7h8","outputFile":{"filename":"sample.mp3","url":"https://cdn.example.com/sample.mp3","size":240000,"duration":10.0,"format":"mp3","bitrate":"192k"}}"#);
 }

@@ -1,4 +1,6 @@
-//! `audio-extract keys create | list | revoke`
+//! `audio-extract keys create | list | revoke`; what webhooks are signed with is in `signing`.
+
+mod signing;
 
 use clap::{Args, Subcommand};
 use domain::{Clock as _, KeyId, Scopes};
@@ -28,6 +30,12 @@ enum KeysCommand {
     List(ListArgs),
     /// Make a key useless, at once
     Revoke(RevokeArgs),
+    /// Make a new webhook signing secret and print it once; the one before signs beside it for a while
+    RotateSecret(signing::RotateSecretArgs),
+    /// Send a header with every webhook, for receivers that compare a token
+    SetHeader(signing::SetHeaderArgs),
+    /// Sign webhooks with ed25519 (`v1a`) too, and print the public key
+    AddSigningKey(signing::AddSigningKeyArgs),
 }
 
 #[derive(Args)]
@@ -76,6 +84,9 @@ pub(super) fn run(args: KeysArgs) -> Result<(), Stop> {
         KeysCommand::Create(args) => create(args),
         KeysCommand::List(args) => list(&args),
         KeysCommand::Revoke(args) => revoke(&args),
+        KeysCommand::RotateSecret(args) => signing::rotate_secret(&args),
+        KeysCommand::SetHeader(args) => signing::set_header(args),
+        KeysCommand::AddSigningKey(args) => signing::add_signing_key(&args),
     }
 }
 

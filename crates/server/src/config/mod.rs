@@ -16,6 +16,7 @@ use url::Url;
 
 pub(crate) use check::for_serving;
 pub(crate) use layers::Flags;
+pub(crate) use values::parse_duration;
 
 /// Why the settings cannot be used, in one line that names the setting and never its value if that is secret.
 #[derive(Debug, thiserror::Error)]

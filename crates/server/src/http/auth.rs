@@ -1,5 +1,5 @@
-//! Who asks, and whether they may. A handler names the permission that it needs by what it takes: a [`Reader`] or a
-//! [`Writer`].
+//! Who asks, and whether they may. A handler names the permission that it needs by what it takes: a [`Reader`], a
+//! [`Writer`] or a [`Manager`].
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -24,6 +24,9 @@ pub(super) struct Reader(pub(super) KeyId);
 /// A key that may create jobs.
 pub(super) struct Writer(pub(super) KeyId);
 
+/// A key that may look at webhooks and send them again.
+pub(super) struct Manager(pub(super) KeyId);
+
 impl FromRequestParts<Arc<Api>> for Reader {
     type Rejection = Refusal;
 
@@ -37,6 +40,14 @@ impl FromRequestParts<Arc<Api>> for Writer {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
         authenticate(parts, api, Scope::JobsWrite).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Arc<Api>> for Manager {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
+        authenticate(parts, api, Scope::Webhooks).await.map(Self)
     }
 }
 

@@ -8,12 +8,14 @@ mod disposition;
 mod health;
 mod jobs;
 pub(crate) mod openapi;
+mod query;
 mod range;
 mod refusal;
 mod request_id;
 mod results;
 pub(crate) mod serve;
 mod timed_writes;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +27,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, http::Method};
-use domain::Clock;
+use domain::{AddressPolicy, Clock, Notifier};
 use engine::{CancellationToken, Links, Submit};
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::{FileStore, Store};
@@ -41,6 +43,10 @@ pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) files: FileStore,
     pub(crate) submit: Submit,
+    /// For what is sent while somebody waits: a try of a webhook.
+    pub(crate) notifier: Arc<dyn Notifier>,
+    /// What may be sent to.
+    pub(crate) policy: Arc<dyn AddressPolicy>,
     pub(crate) links: Links,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Option<Limits>,
@@ -61,10 +67,20 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/batch/{batch_id}", get(jobs::batch_status))
         .route("/v1/status/{job_id}", get(jobs::status))
         .route("/v1/download/{job_id}", get(results::download))
+        .route("/v1/events", get(webhooks::events))
+        .route("/v1/webhooks/deliveries", get(webhooks::deliveries))
+        .route("/v1/webhooks/deliveries/{delivery_id}", get(webhooks::delivery))
+        .route("/v1/webhooks/deliveries/{delivery_id}/replay", post(webhooks::replay))
+        .route("/v1/webhooks/endpoints", get(webhooks::endpoints))
+        .route("/v1/webhooks/endpoints/{endpoint_id}/enable", post(webhooks::enable))
+        .route("/v1/webhooks/replay", post(webhooks::replay_many))
+        .route("/v1/webhooks/replay/{replay_id}", get(webhooks::replay_progress))
+        .route("/v1/webhooks/test", post(webhooks::test))
         .route("/v1/openapi.json", get(openapi::get));
     let routes = Router::new()
         .nest(BASE_PATH, v1)
         .route("/audio/{job_id}/{filename}", get(results::public_link))
+        .route("/.well-known/webhook-keys/{key_id}", get(webhooks::public_keys))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&api), refuse_while_stopping))
         .merge(health_router())
         .fallback(not_found)

@@ -33,8 +33,8 @@ mod tests {
         let routes = source.lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
         let routes = routes.filter_map(|rest| rest.split_once('"')).map(|(path, _)| path);
         let mut served: Vec<String> = routes
-            .filter(|path| path.starts_with("/v1/") || path.starts_with("/audio/"))
-            .map(|path| path.replace("job_id", "jobId").replace("batch_id", "batchId"))
+            .filter(|path| ["/v1/", "/audio/", "/.well-known/"].iter().any(|start| path.starts_with(start)))
+            .map(|path| path.replace("_id}", "Id}"))
             .map(|path| if path.starts_with("/v1/") { format!("{}{path}", wire::BASE_PATH) } else { path })
             .collect();
         let document = parsed();

@@ -14,3 +14,4 @@ mod formats;
 mod hostile;
 mod load;
 mod third_party;
+mod webhooks;

@@ -12,9 +12,9 @@ use crate::query;
 pub struct ReplayRequest {
     /// That stand so.
     pub state: Option<DeliveryState>,
-    /// Whose event happened at this time or later.
+    /// Made at this time or later.
     pub after: Option<Timestamp>,
-    /// Whose event happened before this time.
+    /// Made before this time.
     pub before: Option<Timestamp>,
 }
 
