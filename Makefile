@@ -5,10 +5,10 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build serve setup setup-demo setup-test
+.PHONY: help demo test lint build serve bench-webhooks kill-run setup setup-demo setup-test
 
 help: ## Say what can be typed
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup-demo ## A video in, its audio and a signed webhook out: the whole service in a minute
 	$(CARGO) build --package server
@@ -27,6 +27,14 @@ build: setup ## The release binary
 
 serve: build ## Run the service for real use, with the settings of the environment
 	$(TARGET_DIR)/release/audio-extract serve
+
+bench-webhooks: setup-test ## Measure webhooks: one table, in about 15 minutes (QUICK=1: 3)
+	$(CARGO) build --release --package bench --package server
+	$(TARGET_DIR)/release/bench-webhooks $(if $(QUICK),--quick)
+
+kill-run: setup ## Kill the service KILLS times (100) under load, and see that no webhook is lost
+	$(CARGO) build --release --package bench --package server
+	$(TARGET_DIR)/release/bench-webhooks kills --kills $(or $(KILLS),100)
 
 setup: ## Install what building needs
 	@scripts/install-deps.sh build

@@ -6,4 +6,4 @@ pub mod host;
 mod postgres;
 pub mod samples;
 
-pub use postgres::{PostgresCluster, postgres};
+pub use postgres::{PostgresCluster, durable_postgres, postgres};

@@ -21,12 +21,15 @@ trap 'rm -rf "$DIR"' EXIT
 {
     "$BIN/initdb" -D data -U postgres -A trust -E UTF8 --locale=C --no-sync
     "$BIN/pg_ctl" -D data -w -t 60 -l server.log start -o "-k $DIR -c listen_addresses='' \
-        -c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=200"
+        $SETTINGS -c max_connections=200"
 } >log 2>&1 || { cat log server.log 2>/dev/null | tr '\n' ' '; exit 1; }
 echo up
 cat >/dev/null
 "$BIN/pg_ctl" -D data -m immediate stop >/dev/null 2>&1
 "#;
+
+/// Durability is not what tests test, and costs them most of their time.
+const FORGETFUL: &str = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off";
 
 /// A PostgreSQL server that this process is the only user of. It listens on a socket in a temporary folder and on
 /// no port, and is gone, folder and all, when the process ends, even if it is killed.
@@ -42,16 +45,22 @@ pub struct PostgresCluster {
 /// The process's cluster, started when it is first asked for.
 pub fn postgres() -> &'static PostgresCluster {
     static CLUSTER: OnceLock<PostgresCluster> = OnceLock::new();
-    CLUSTER.get_or_init(PostgresCluster::start)
+    CLUSTER.get_or_init(|| PostgresCluster::start(FORGETFUL))
+}
+
+/// Another one, which has every commit on its disk before it says so: for measuring, not for tests.
+pub fn durable_postgres() -> &'static PostgresCluster {
+    static CLUSTER: OnceLock<PostgresCluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| PostgresCluster::start(""))
 }
 
 impl PostgresCluster {
     /// Starts one. Panics with what PostgreSQL said if it does not come up: a test that needs it cannot pass.
-    fn start() -> Self {
+    fn start(settings: &str) -> Self {
         let bin = newest_version();
         let dir = tempfile::Builder::new().prefix("pg").tempdir().expect("a temporary folder").keep();
         let mut command = as_postgres(&dir, "sh");
-        command.args(["-c", WATCHDOG]).env("DIR", &dir).env("BIN", &bin);
+        command.args(["-c", WATCHDOG]).env("DIR", &dir).env("BIN", &bin).env("SETTINGS", settings);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         // A group of its own: Ctrl-C in a terminal reaches the tests alone, and then the watchdog hears of it.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
