@@ -28,7 +28,7 @@ pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 pub(crate) const MAX_IDLE_PER_HOST: usize = 64;
 /// The read buffer, and with it (give or take one read) the most that the head of an answer may take.
 pub(crate) const MAX_HEAD_BYTES: usize = 64 * 1024;
-pub(crate) const MAX_HEADERS: usize = 128;
+const MAX_HEADERS: usize = 128;
 
 /// Why there was no answer, by cause.
 #[derive(Debug, thiserror::Error)]

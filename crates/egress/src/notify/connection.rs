@@ -13,7 +13,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 
-use crate::client::{MAX_HEAD_BYTES, MAX_HEADERS};
+use crate::client::MAX_HEAD_BYTES;
 use crate::transport::{Transport, Written};
 
 /// A connection that carries one request at a time.
@@ -23,13 +23,13 @@ pub(super) struct Connection {
     written: Written,
 }
 
-/// hyper's side of the connection, until it has ended.
-struct Driver(Option<http1::Connection<Transport, Full<Bytes>>>);
+/// hyper's side of the connection, until it has ended. In a box, because it is large and goes through many hands.
+struct Driver(Option<Box<http1::Connection<Transport, Full<Bytes>>>>);
 
 impl Driver {
     fn turn(&mut self, cx: &mut Context<'_>) {
         if let Some(connection) = &mut self.0
-            && Pin::new(connection).poll(cx).is_ready()
+            && Pin::new(connection.as_mut()).poll(cx).is_ready()
         {
             // How it ended, whoever waits for it is told by hyper.
             self.0 = None;
@@ -59,12 +59,11 @@ pub(super) struct Unanswered {
 impl Connection {
     pub(super) async fn over(transport: Transport) -> Result<Self, hyper::Error> {
         let written = transport.written();
-        let (sender, driver) = http1::Builder::new()
-            .max_buf_size(MAX_HEAD_BYTES)
-            .max_headers(MAX_HEADERS)
-            .handshake(transport)
-            .await?;
-        let mut connection = Self { sender, driver: Driver(Some(driver)), written };
+        // Headers in an answer are bounded by hyper's own default, 100: for any other number it goes to the heap
+        // for each answer.
+        let (sender, driver) =
+            http1::Builder::new().max_buf_size(MAX_HEAD_BYTES).handshake(transport).await?;
+        let mut connection = Self { sender, driver: Driver(Some(Box::new(driver))), written };
         connection.driver.beside(connection.sender.ready()).await?;
         Ok(connection)
     }
