@@ -11,6 +11,7 @@ mod contract;
 mod crash;
 mod flow;
 mod formats;
+mod genuine;
 mod hostile;
 mod load;
 mod third_party;

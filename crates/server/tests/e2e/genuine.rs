@@ -1,0 +1,118 @@
+//! What makes a webhook genuine, and trying a receiver out.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::app::{Options, PATIENCE, TestApp, json};
+use crate::files::FileHost;
+use crate::receiver::{Answer, Receiver};
+use crate::webhooks::{DELIVERIES, Key, command, data, failing_to, settled};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_is_tried_with_a_signed_sample() {
+    let mut receiver = Receiver::answering([Answer::Status(200), Answer::Status(302)]).await;
+    let app = TestApp::start_with(Options::default().with("ROLE", "api")).await;
+    let test = |url: &str| app.post("/audio-extract/v1/webhooks/test", &json!({"url": url}));
+
+    let tried = data(test(&receiver.url())).await;
+    let received = receiver.next().await;
+    received.verify();
+    assert_eq!((&tried["isDelivered"], &tried["status"]), (&json!(true), &json!(200)));
+    assert_eq!(tried["eventId"], received.id());
+    let payload = received.json();
+    assert_eq!((&payload["event"], &payload["status"]), (&json!("job.completed"), &json!("completed")));
+    assert_eq!(payload["outputFile"].as_object().expect("an object").len(), 6);
+
+    let tried = data(test(&receiver.url())).await;
+    assert_eq!((&tried["isDelivered"], &tried["disposition"]), (&json!(false), &json!("rejected")));
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = closed.local_addr().expect("an address");
+    drop(closed);
+    let tried = data(test(&format!("http://{address}/"))).await;
+    assert_eq!((&tried["disposition"], &tried["error"]), (&json!("not_sent"), &json!("connect")));
+
+    for url in ["http://10.0.0.1/hook", "ftp://a.example/"] {
+        let (status, answer) = json(test(url)).await;
+        assert_eq!((status, &answer["error"]["code"]), (400, &json!("INVALID_REQUEST")), "{url}");
+    }
+    for path in [DELIVERIES, "/audio-extract/v1/events"] {
+        assert_eq!(data(app.get(path)).await["items"], json!([]), "a try is kept nowhere");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_rotation_overlaps_old_and_new_secret_verify() {
+    let host = FileHost::of(&["no-audio.mp4"]).await;
+    let mut receiver = Receiver::start().await;
+    let app = TestApp::start().await;
+    let key = Key::create(&app, "jobs:read,jobs:write,webhooks");
+    let body = failing_to(&host, &receiver).to_string();
+    let submit = || data(key.request(&app, Method::POST, "/audio-extract/v1/extract").body(body.clone()));
+    let verifies = |received: &crate::receiver::Received, secret: &str| {
+        let webhook = standardwebhooks::Webhook::new(secret).expect("a secret");
+        webhook.verify(&received.body, &received.headers).is_ok()
+    };
+    let rotate = |overlap: &str| {
+        let made = command(&app, &["keys", "rotate-secret", &key.id, "--overlap", overlap, "--json"]);
+        made["webhookSecret"].as_str().expect("a secret").to_owned()
+    };
+    let public_keys = format!("/.well-known/webhook-keys/{}", key.id);
+    assert_eq!(json(app.anonymous(Method::GET, &app.url(&public_keys))).await.0, 404);
+
+    let second = rotate("24h");
+    let public = command(&app, &["keys", "add-signing-key", &key.id, "--json"])["publicKey"].clone();
+    command(&app, &["keys", "set-header", &key.id, "X-Token", "t0ken"]);
+    submit().await;
+    let received = receiver.next().await;
+    assert!(verifies(&received, &second) && verifies(&received, &key.webhook_secret));
+    assert_eq!(received.header("x-token"), "t0ken");
+    let (status, published) = json(app.anonymous(Method::GET, &app.url(&public_keys))).await;
+    assert_eq!((status, published), (200, json!({"keyId": key.id, "publicKeys": [public]})));
+    let public = egress::sign::PublicKey::parse(public.as_str().expect("a text")).expect("a public key");
+    let at = received.header("webhook-timestamp").parse().expect("seconds");
+    assert!(public.verifies(received.id(), at, &received.body, received.header("webhook-signature")));
+
+    let listed = data(key.request(&app, Method::GET, DELIVERIES)).await;
+    let path = format!("{DELIVERIES}/{}", listed["items"][0]["id"].as_str().expect("an id"));
+    let shown = data(key.request(&app, Method::GET, &path)).await;
+    assert!(!shown.to_string().contains("t0ken"), "{shown}");
+
+    command(&app, &["keys", "set-header", &key.id, "--remove"]);
+    let third = rotate("0s");
+    // The service remembers a key's secrets for a moment.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let received = loop {
+        submit().await;
+        let received = receiver.next().await;
+        if verifies(&received, &third) {
+            break received;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the new secret does not sign");
+    };
+    assert!(!verifies(&received, &second), "without overlap the old one is gone");
+    assert!(received.headers.get("x-token").is_none());
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_said_gone_is_shown_and_can_be_enabled() {
+    let host = FileHost::of(&["no-audio.mp4"]).await;
+    let mut receiver = Receiver::answering([Answer::Status(410)]).await;
+    let app = TestApp::start().await;
+    app.submit(&failing_to(&host, &receiver)).await;
+    settled(&app, 1).await;
+    receiver.next().await;
+    let endpoints = "/audio-extract/v1/webhooks/endpoints";
+    let listed = data(app.get(endpoints)).await["items"].clone();
+    let endpoint = &listed[0];
+    assert_eq!((&endpoint["url"], &endpoint["state"]), (&json!(receiver.url()), &json!("disabled")));
+    assert!(endpoint["reason"].as_str().is_some_and(|reason| reason.contains("410")), "{endpoint}");
+
+    let path = format!("{endpoints}/{}/enable", endpoint["id"].as_str().expect("an id"));
+    let enabled = data(app.request(Method::POST, &path)).await;
+    assert_eq!((&enabled["state"], &enabled["reason"]), (&json!("healthy"), &Value::Null));
+    app.submit(&failing_to(&host, &receiver)).await;
+    receiver.next().await;
+    app.stop().await;
+}
