@@ -15,8 +15,8 @@ use engine::deliver::DeliverParts;
 use engine::extract::ExtractParts;
 use engine::sweep::SweepParts;
 use engine::{
-    CancellationToken, DeliverConfig, DeliverLoop, ExtractConfig, ExtractLoop, Links, Submit, SubmitConfig,
-    SweepConfig, SweepLoop,
+    CancellationToken, CircuitConfig, DeliverConfig, DeliverLoop, ExtractConfig, ExtractLoop, Links,
+    ReplayConfig, ReplayLoop, Submit, SubmitConfig, SweepConfig, SweepLoop,
 };
 use media::{AvLimits, Supervisor, SupervisorConfig};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -195,8 +195,18 @@ impl Node {
         };
         let config = DeliverConfig {
             slots: settings.webhook_slots,
-            // An attempt must end within its lease, with time to write down what came of it.
-            lease: settings.webhook_timeout + settings.lease.max(Duration::from_secs(15)),
+            slots_per_key: settings.webhook_slots_per_key,
+            window_start: settings.webhook_window_start,
+            window_most: settings.webhook_window_most,
+            circuit: CircuitConfig {
+                open_after: settings.webhook_open_after,
+                first_pause: settings.webhook_first_pause,
+                longest_pause: settings.webhook_longest_pause,
+                disable_after: settings.webhook_disable_after,
+            },
+            // An attempt begins in the first half of its lease and must end in the second, with time to write down
+            // what came of it.
+            lease: 2 * (settings.webhook_timeout + settings.lease.max(Duration::from_secs(15))),
             retry: RetryPolicy {
                 waits: settings.webhook_retry_waits.clone(),
                 jitter: settings.webhook_retry_jitter,
@@ -206,6 +216,13 @@ impl Node {
             grace: settings.drain_timeout,
         };
         DeliverLoop::new(parts, config)
+    }
+
+    /// The loop that has many deliveries sent again.
+    pub(crate) fn replay_loop(&self) -> ReplayLoop {
+        let config =
+            ReplayConfig { page: self.settings.webhook_replays_per_second, every: Duration::from_secs(1) };
+        ReplayLoop::new(self.rows.store.clone(), Arc::clone(&self.clock), config)
     }
 
     /// The loop that cleans up after time and crashes.

@@ -94,6 +94,11 @@ async fn start_worker(
         sweep.run(for_sweep).await;
         "sweeping"
     });
+    let (replay, for_replay) = (node.replay_loop(), stop());
+    parts.spawn(async move {
+        replay.run(for_replay).await;
+        "replaying"
+    });
     Ok(())
 }
 

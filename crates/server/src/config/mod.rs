@@ -161,6 +161,17 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "values::duration")]
     pub(crate) webhook_max_retry_after: Duration,
     pub(crate) webhook_slots: usize,
+    pub(crate) webhook_slots_per_key: usize,
+    pub(crate) webhook_window_start: usize,
+    pub(crate) webhook_window_most: usize,
+    pub(crate) webhook_replays_per_second: usize,
+    pub(crate) webhook_open_after: u32,
+    #[serde(deserialize_with = "values::duration")]
+    pub(crate) webhook_first_pause: Duration,
+    #[serde(deserialize_with = "values::duration")]
+    pub(crate) webhook_longest_pause: Duration,
+    #[serde(deserialize_with = "values::duration")]
+    pub(crate) webhook_disable_after: Duration,
 
     /// Credentials and endpoint of the file store, from the variables that its own tools read.
     #[serde(skip)]

@@ -1,0 +1,53 @@
+//! The replay loop: deliveries that their owner asked to have sent again, many at once. It only makes them wait to be
+//! sent; the deliver loop sends them. A page at a time, with a pause between, so that a replay of everything holds up
+//! nothing that is new.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Clock;
+use store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+/// The bounds of replaying.
+#[derive(Debug, Clone)]
+pub struct ReplayConfig {
+    /// Deliveries in one page.
+    pub page: usize,
+    /// The pause between two pages, and between two looks for a replay to do.
+    pub every: Duration,
+}
+
+/// The loop.
+pub struct ReplayLoop {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    config: ReplayConfig,
+}
+
+impl ReplayLoop {
+    /// A loop over this store; nothing happens before [`Self::run`].
+    pub fn new(store: Store, clock: Arc<dyn Clock>, config: ReplayConfig) -> Self {
+        Self { store, clock, config }
+    }
+
+    /// Runs until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(cause) = self.page().await {
+                tracing::warn!(%cause, "a replay could not go on; trying again");
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(self.config.every) => {}
+            }
+        }
+    }
+
+    async fn page(&self) -> Result<(), StoreError> {
+        if let Some(progress) = self.store.run_replays(self.config.page, self.clock.now()).await? {
+            tracing::info!(replay = %progress.id, replayed = progress.replayed, total = progress.total, "replaying");
+        }
+        Ok(())
+    }
+}
