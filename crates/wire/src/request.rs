@@ -12,6 +12,9 @@ use serde_json::{Map, Value};
 use crate::error::{ErrorCode, RequestError};
 
 mod headers;
+mod object;
+
+use object::Object;
 
 /// The most jobs that a batch has.
 pub const MAX_BATCH_JOBS: usize = 10;
@@ -22,9 +25,9 @@ const MAX_METADATA_BYTES: usize = 4096;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ExtractRequest {
-    source: SourceRequest,
-    output: OutputRequest,
-    options: Option<OptionsRequest>,
+    source: Object<SourceRequest>,
+    output: Object<OutputRequest>,
+    options: Option<Object<OptionsRequest>>,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +82,7 @@ struct BatchRequest {
 /// Reads the body of `POST /v1/extract`.
 pub fn parse_extract(body: &[u8]) -> Result<JobSpec, RequestError> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let request: ExtractRequest = serde_path_to_error::deserialize(&mut json).map_err(describe)?;
+    let Object(request) = serde_path_to_error::deserialize(&mut json).map_err(describe)?;
     json.end().map_err(|cause| RequestError::body(cause.to_string()))?;
     parse_spec(request)
 }
@@ -87,7 +90,7 @@ pub fn parse_extract(body: &[u8]) -> Result<JobSpec, RequestError> {
 /// Reads the body of `POST /v1/batch`: its jobs in order, each with the batch's webhook unless it has its own.
 pub fn parse_batch(body: &[u8]) -> Result<Vec<JobSpec>, RequestError> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let batch: BatchRequest = serde_path_to_error::deserialize(&mut json).map_err(describe)?;
+    let Object::<BatchRequest>(batch) = serde_path_to_error::deserialize(&mut json).map_err(describe)?;
     json.end().map_err(|cause| RequestError::body(cause.to_string()))?;
     if batch.jobs.is_empty() {
         return Err(RequestError::body(format!("`jobs`: is empty; give 1 to {MAX_BATCH_JOBS} jobs")));
@@ -104,7 +107,8 @@ pub fn parse_batch(body: &[u8]) -> Result<Vec<JobSpec>, RequestError> {
 }
 
 fn parse_batch_job(job: Value, webhook: Option<&WebhookUrl>) -> Result<JobSpec, RequestError> {
-    let mut spec = parse_spec(decode(job)?)?;
+    let Object(request) = decode(job)?;
+    let mut spec = parse_spec(request)?;
     if spec.options.webhook.is_none() {
         spec.options.webhook = webhook.cloned();
     }
@@ -134,9 +138,9 @@ fn describe(error: serde_path_to_error::Error<serde_json::Error>) -> RequestErro
 
 fn parse_spec(request: ExtractRequest) -> Result<JobSpec, RequestError> {
     let spec = JobSpec {
-        source: parse_source(request.source)?,
-        output: parse_output(request.output)?,
-        options: parse_options(request.options.unwrap_or_default())?,
+        source: parse_source(request.source.0)?,
+        output: parse_output(request.output.0)?,
+        options: parse_options(request.options.map(|Object(options)| options).unwrap_or_default())?,
     };
     Ok(spec)
 }
