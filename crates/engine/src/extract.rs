@@ -167,17 +167,17 @@ impl ExtractLoop {
         };
         let started = tokio::time::Instant::now();
         let tracker = Tracker::new(processing.progress.percent, lease.item.spec.output.normalize.is_some());
-        let lost = self.held.add(&lease);
+        let holding = self.held.add(&lease);
         let run = tokio::select! {
             made = self.work(&lease, &tracker) => made.map_or_else(Run::Failed, Run::Made),
             () = self.persist(&lease, &tracker) => Run::Lost,
-            () = lost.cancelled() => Run::Lost,
+            () = holding.lost() => Run::Lost,
             () = hand_back.cancelled() => Run::Stopped,
         };
         let processing = Processing { progress: tracker.current(), ..processing };
         lease.item.input = tracker.input().or(lease.item.input);
         self.end(&lease, processing, run).await;
-        self.held.remove(&lease);
+        drop(holding);
         metrics::histogram!("audio_extract_job_seconds").record(started.elapsed().as_secs_f64());
     }
 
@@ -273,8 +273,8 @@ impl ExtractLoop {
 fn spent(failure: Failure, attempts: u32) -> PublicFailure {
     let mut public = failure.public;
     if failure.retry == Retry::Worthwhile && attempts > 1 {
-        let details = public.details.take().unwrap_or_else(|| public.code.as_str().to_owned());
-        public.details = Some(format!("{details}; tried {attempts} times"));
+        let known = public.details.take().map(|details| format!("{details}; ")).unwrap_or_default();
+        public.details = Some(format!("{known}tried {attempts} times"));
     }
     public
 }

@@ -198,6 +198,7 @@ pub(crate) enum Outcome {
     Makes(&'static [u8]),
     Fails(Failure),
     Hangs,
+    Panics,
 }
 
 struct Scripted(Mutex<VecDeque<Outcome>>);
@@ -211,6 +212,7 @@ impl Extractor for Scripted {
             match outcome {
                 Outcome::Fails(failure) => Err(failure),
                 Outcome::Hangs => std::future::pending().await,
+                Outcome::Panics => panic!("as the script has it"),
                 Outcome::Makes(bytes) => {
                     write(order.into, bytes);
                     Ok(Extracted {
