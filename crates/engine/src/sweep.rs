@@ -99,7 +99,12 @@ impl SweepLoop {
             )
             .await?;
         for lease in spent {
-            self.fail(&lease).await?;
+            match self.fail(&lease).await {
+                Ok(()) => {}
+                Err(cause) if cause.is_unavailable() => return Err(cause),
+                // One that cannot be ended must not keep the others from their end.
+                Err(cause) => tracing::error!(job = %lease.item.id, %cause, "a lost job could not be failed"),
+            }
         }
         Ok(())
     }
