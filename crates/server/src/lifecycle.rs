@@ -25,6 +25,8 @@ use crate::keys::{self, ShownKey};
 
 /// How much longer than `drain_timeout` the parts may take to hand back and close.
 const CLOSING: Duration = Duration::from_secs(5);
+/// How long the database's connections may take to close. One on which a statement hangs never does.
+const CLOSING_STORE: Duration = Duration::from_secs(2);
 /// How often metrics forget what nobody reads any more.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// The exit code of a process that was stopped by force, as a shell says it of SIGINT.
@@ -62,7 +64,9 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Stop> {
     tracing::info!(address = %listening, role = ?node.settings.role, node = %node.id, "listening");
 
     let outcome = run(&mut parts, &stop, node.settings.drain_timeout + CLOSING).await;
-    node.rows.store.close().await;
+    if tokio::time::timeout(CLOSING_STORE, node.rows.store.close()).await.is_err() {
+        tracing::warn!("the database does not answer; its connections are cut off");
+    }
     signals.abort();
     outcome
 }
