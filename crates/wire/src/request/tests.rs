@@ -115,7 +115,7 @@ fn a_list_is_no_object() {
             parse_extract(with("/options", "[null,null,null,null,null]").as_bytes()).map(drop),
             "`options`: invalid type",
         ),
-        (parse_batch(format!("[[{plain}],null]").as_bytes()).map(drop), "expected an object"),
+        (parse_batch(format!("[[{PLAIN}],null]").as_bytes()).map(drop), "expected an object"),
         (parse_batch(batch(&[PLAIN, &whole]).as_bytes()).map(drop), "jobs[1]: invalid type"),
     ];
     for (parsed, named) in cases {
