@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use domain::{
     Clock, Extractor, Failure, FailureCode, Job, JobState, Lease, NodeId, Processing, PublicFailure, Retry,
-    SourceOpener,
+    SourceOpener, Timestamp,
 };
 use store::{Ending, FileStore, Finish, Store, Wakes};
 use tokio::task::JoinSet;
@@ -193,7 +193,8 @@ impl ExtractLoop {
             Run::Failed(failure) => {
                 tracing::info!(%job, attempt = lease.attempt, %failure, private = failure.private, "extraction failed");
                 if failure.retry == Retry::Worthwhile && lease.item.attempts < self.config.max_attempts {
-                    self.release(lease, processing, self.retry_wait(lease.item.attempts), false).await;
+                    let not_before = now.plus(self.retry_wait(lease.item.attempts));
+                    self.release(lease, processing, not_before, false).await;
                 } else {
                     let failure = spent(failure, lease.item.attempts);
                     self.finish(lease, &Ending::Failed(processing.fail(failure, now))).await;
@@ -203,7 +204,7 @@ impl ExtractLoop {
                 tracing::warn!(%job, attempt = lease.attempt, "the lease was lost; another attempt has taken over");
                 self.discard_files(lease).await;
             }
-            Run::Stopped => self.release(lease, processing, Duration::ZERO, true).await,
+            Run::Stopped => self.release(lease, processing, Timestamp::LONG_AGO, true).await,
         }
     }
 
@@ -213,8 +214,7 @@ impl ExtractLoop {
         waits.get(index).or(waits.last()).copied().unwrap_or_default()
     }
 
-    async fn release(&self, lease: &Lease<Job>, processing: Processing, wait: Duration, refund: bool) {
-        let not_before = self.parts.clock.now().plus(wait);
+    async fn release(&self, lease: &Lease<Job>, processing: Processing, not_before: Timestamp, refund: bool) {
         match self.parts.store.release_job(lease, processing.hand_back(), not_before, refund).await {
             Ok(_) => {}
             // Nothing is lost: the lease runs out and the sweep puts the job back.

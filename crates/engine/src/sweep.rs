@@ -85,7 +85,7 @@ impl SweepLoop {
     /// Puts back what a lost worker held, and fails what was lost too often.
     pub async fn leases(&self) -> Result<(), StoreError> {
         let store = &self.parts.store;
-        let released = store.release_expired_jobs(self.config.max_attempts, self.parts.clock.now()).await?;
+        let released = store.release_expired_jobs(self.config.max_attempts).await?;
         if released > 0 {
             tracing::warn!(released, "jobs whose worker was lost are queued again");
         }

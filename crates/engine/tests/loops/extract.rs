@@ -58,6 +58,20 @@ async fn a_stop_hands_back_what_runs_and_gives_the_attempt_back() {
 }
 
 #[tokio::test]
+async fn what_was_handed_back_is_taken_at_once_by_a_node_whose_clock_is_behind() {
+    let house = House::new().await;
+    let job = house.submit().await;
+    house.clock.turn(Duration::from_secs(3600));
+    let ahead = house.extract([Outcome::Hangs]);
+    house.job_until(&job, |job| job.state.percent().get() >= 50).await;
+    ahead.stop().await;
+    house.clock.turn_back(Duration::from_secs(3600));
+    let behind = house.extract([Outcome::Makes(b"the audio")]);
+    house.job_until(&job, |job| matches!(job.state, JobState::Completed(_))).await;
+    behind.stop().await;
+}
+
+#[tokio::test]
 async fn only_the_newest_lease_ends_a_job_and_a_lost_one_leaves_nothing() {
     let house = House::new().await;
     let job = house.submit().await;

@@ -25,6 +25,10 @@ impl TurnedClock {
     pub(crate) fn turn(&self, by: Duration) {
         self.0.fetch_add(i64::try_from(by.as_millis()).expect("a sane turn"), Ordering::SeqCst);
     }
+
+    pub(crate) fn turn_back(&self, by: Duration) {
+        self.0.fetch_sub(i64::try_from(by.as_millis()).expect("a sane turn"), Ordering::SeqCst);
+    }
 }
 
 impl Clock for TurnedClock {
