@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use domain::{Clock, Job, JobState, Lease, NodeId};
 use store::{Ending, FileStore, Store, StoreError};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ending;
@@ -62,24 +61,19 @@ impl SweepLoop {
         Self { parts, config }
     }
 
-    /// Runs until `stop`.
+    /// Runs until `stop`. Leases and retention go their own ways, so that deleting many files holds up no lost job.
     pub async fn run(self, stop: CancellationToken) {
-        let mut retention_due = Instant::now();
-        while !stop.is_cancelled() {
+        let leases = every(self.config.leases_every, &stop, async || {
             if let Err(cause) = self.leases().await {
                 tracing::warn!(%cause, "leases could not be swept; trying again");
             }
-            if Instant::now() >= retention_due {
-                retention_due = Instant::now() + self.config.retention_every;
-                if let Err(cause) = self.retention().await {
-                    tracing::warn!(%cause, "retention could not be swept; trying again");
-                }
+        });
+        let retention = every(self.config.retention_every, &stop, async || {
+            if let Err(cause) = self.retention().await {
+                tracing::warn!(%cause, "retention could not be swept; trying again");
             }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(self.config.leases_every) => {}
-            }
-        }
+        });
+        tokio::join!(leases, retention);
     }
 
     /// Puts back what a lost worker held, and fails what was lost too often.
@@ -148,5 +142,16 @@ impl SweepLoop {
             tracing::info!(trimmed, "rows of old jobs were deleted");
         }
         Ok(())
+    }
+}
+
+/// Does something now and then, with a pause between, until the stop.
+async fn every(pause: Duration, stop: &CancellationToken, work: impl AsyncFn()) {
+    while !stop.is_cancelled() {
+        work().await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
     }
 }
