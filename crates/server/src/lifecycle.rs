@@ -43,7 +43,6 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Stop> {
 
     let (_lock, rows) = boot::lock_and_open_rows(&settings).await?;
     warn_of_what_is_not_shared(&settings, &rows);
-    prepare_keys(&settings, &rows).await?;
     let scratch = rows.dir.fresh_scratch()?;
     let node = Node {
         files: boot::open_files(&settings, &rows.dir)?,
@@ -55,6 +54,8 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Stop> {
         rows,
         settings,
     };
+    // After everything that the settings can get wrong: a start that fails leaves no key behind.
+    prepare_keys(&node.settings, &node.rows).await?;
 
     let mut parts = JoinSet::new();
     if node.settings.role.has_worker() {
