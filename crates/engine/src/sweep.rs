@@ -63,17 +63,25 @@ impl SweepLoop {
 
     /// Runs until `stop`. Leases and retention go their own ways, so that deleting many files holds up no lost job.
     pub async fn run(self, stop: CancellationToken) {
-        let leases = every(self.config.leases_every, &stop, async || {
+        tokio::join!(self.leases_until(&stop), self.retention_until(&stop));
+    }
+
+    async fn leases_until(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
             if let Err(cause) = self.leases().await {
                 tracing::warn!(%cause, "leases could not be swept; trying again");
             }
-        });
-        let retention = every(self.config.retention_every, &stop, async || {
+            pause(self.config.leases_every, stop).await;
+        }
+    }
+
+    async fn retention_until(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
             if let Err(cause) = self.retention().await {
                 tracing::warn!(%cause, "retention could not be swept; trying again");
             }
-        });
-        tokio::join!(leases, retention);
+            pause(self.config.retention_every, stop).await;
+        }
     }
 
     /// Puts back what a lost worker held, and fails what was lost too often.
@@ -145,13 +153,10 @@ impl SweepLoop {
     }
 }
 
-/// Does something now and then, with a pause between, until the stop.
-async fn every(pause: Duration, stop: &CancellationToken, work: impl AsyncFn()) {
-    while !stop.is_cancelled() {
-        work().await;
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
+/// Waits, or less if it stops meanwhile.
+async fn pause(time: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(time) => {}
     }
 }
