@@ -7,6 +7,9 @@ use std::time::Duration;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// Before every time that a clock shows, also one that was set back: what is due since then waits for no clock.
+    pub const LONG_AGO: Self = Self(0);
+
     /// From milliseconds since the epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use domain::{
     Clock, Extractor, Failure, FailureCode, Job, JobState, Lease, NodeId, Processing, PublicFailure, Retry,
-    SourceOpener,
+    SourceOpener, Timestamp,
 };
 use store::{Ending, FileStore, Finish, Store, Wakes};
 use tokio::task::JoinSet;
@@ -167,17 +167,17 @@ impl ExtractLoop {
         };
         let started = tokio::time::Instant::now();
         let tracker = Tracker::new(processing.progress.percent, lease.item.spec.output.normalize.is_some());
-        let lost = self.held.add(&lease);
+        let holding = self.held.add(&lease);
         let run = tokio::select! {
             made = self.work(&lease, &tracker) => made.map_or_else(Run::Failed, Run::Made),
             () = self.persist(&lease, &tracker) => Run::Lost,
-            () = lost.cancelled() => Run::Lost,
+            () = holding.lost() => Run::Lost,
             () = hand_back.cancelled() => Run::Stopped,
         };
         let processing = Processing { progress: tracker.current(), ..processing };
         lease.item.input = tracker.input().or(lease.item.input);
         self.end(&lease, processing, run).await;
-        self.held.remove(&lease);
+        drop(holding);
         metrics::histogram!("audio_extract_job_seconds").record(started.elapsed().as_secs_f64());
     }
 
@@ -193,7 +193,8 @@ impl ExtractLoop {
             Run::Failed(failure) => {
                 tracing::info!(%job, attempt = lease.attempt, %failure, private = failure.private, "extraction failed");
                 if failure.retry == Retry::Worthwhile && lease.item.attempts < self.config.max_attempts {
-                    self.release(lease, processing, self.retry_wait(lease.item.attempts), false).await;
+                    let not_before = now.plus(self.retry_wait(lease.item.attempts));
+                    self.release(lease, processing, not_before, false).await;
                 } else {
                     let failure = spent(failure, lease.item.attempts);
                     self.finish(lease, &Ending::Failed(processing.fail(failure, now))).await;
@@ -203,7 +204,7 @@ impl ExtractLoop {
                 tracing::warn!(%job, attempt = lease.attempt, "the lease was lost; another attempt has taken over");
                 self.discard_files(lease).await;
             }
-            Run::Stopped => self.release(lease, processing, Duration::ZERO, true).await,
+            Run::Stopped => self.release(lease, processing, Timestamp::LONG_AGO, true).await,
         }
     }
 
@@ -213,8 +214,7 @@ impl ExtractLoop {
         waits.get(index).or(waits.last()).copied().unwrap_or_default()
     }
 
-    async fn release(&self, lease: &Lease<Job>, processing: Processing, wait: Duration, refund: bool) {
-        let not_before = self.parts.clock.now().plus(wait);
+    async fn release(&self, lease: &Lease<Job>, processing: Processing, not_before: Timestamp, refund: bool) {
         match self.parts.store.release_job(lease, processing.hand_back(), not_before, refund).await {
             Ok(_) => {}
             // Nothing is lost: the lease runs out and the sweep puts the job back.
@@ -273,8 +273,8 @@ impl ExtractLoop {
 fn spent(failure: Failure, attempts: u32) -> PublicFailure {
     let mut public = failure.public;
     if failure.retry == Retry::Worthwhile && attempts > 1 {
-        let details = public.details.take().unwrap_or_else(|| public.code.as_str().to_owned());
-        public.details = Some(format!("{details}; tried {attempts} times"));
+        let known = public.details.take().map(|details| format!("{details}; ")).unwrap_or_default();
+        public.details = Some(format!("{known}tried {attempts} times"));
     }
     public
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use domain::{Clock, Job, JobState, Lease, NodeId};
 use store::{Ending, FileStore, Store, StoreError};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ending;
@@ -62,30 +61,33 @@ impl SweepLoop {
         Self { parts, config }
     }
 
-    /// Runs until `stop`.
+    /// Runs until `stop`. Leases and retention go their own ways, so that deleting many files holds up no lost job.
     pub async fn run(self, stop: CancellationToken) {
-        let mut retention_due = Instant::now();
+        tokio::join!(self.leases_until(&stop), self.retention_until(&stop));
+    }
+
+    async fn leases_until(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             if let Err(cause) = self.leases().await {
                 tracing::warn!(%cause, "leases could not be swept; trying again");
             }
-            if Instant::now() >= retention_due {
-                retention_due = Instant::now() + self.config.retention_every;
-                if let Err(cause) = self.retention().await {
-                    tracing::warn!(%cause, "retention could not be swept; trying again");
-                }
+            pause(self.config.leases_every, stop).await;
+        }
+    }
+
+    async fn retention_until(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(cause) = self.retention().await {
+                tracing::warn!(%cause, "retention could not be swept; trying again");
             }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(self.config.leases_every) => {}
-            }
+            pause(self.config.retention_every, stop).await;
         }
     }
 
     /// Puts back what a lost worker held, and fails what was lost too often.
     pub async fn leases(&self) -> Result<(), StoreError> {
         let store = &self.parts.store;
-        let released = store.release_expired_jobs(self.config.max_attempts, self.parts.clock.now()).await?;
+        let released = store.release_expired_jobs(self.config.max_attempts).await?;
         if released > 0 {
             tracing::warn!(released, "jobs whose worker was lost are queued again");
         }
@@ -99,7 +101,12 @@ impl SweepLoop {
             )
             .await?;
         for lease in spent {
-            self.fail(&lease).await?;
+            match self.fail(&lease).await {
+                Ok(()) => {}
+                Err(cause) if cause.is_unavailable() => return Err(cause),
+                // One that cannot be ended must not keep the others from their end.
+                Err(cause) => tracing::error!(job = %lease.item.id, %cause, "a lost job could not be failed"),
+            }
         }
         Ok(())
     }
@@ -143,5 +150,13 @@ impl SweepLoop {
             tracing::info!(trimmed, "rows of old jobs were deleted");
         }
         Ok(())
+    }
+}
+
+/// Waits, or less if it stops meanwhile.
+async fn pause(time: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(time) => {}
     }
 }

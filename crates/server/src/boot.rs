@@ -55,6 +55,13 @@ pub(crate) async fn lock_and_open_rows(settings: &Settings) -> Result<(DataDirLo
 pub(crate) fn open_files(settings: &Settings, dir: &DataDir) -> Result<FileStore, Stop> {
     let Some(url) = &settings.storage_url else { return Ok(FileStore::open_folder(&dir.files()?)?) };
     let url = Url::parse(url.expose()).map_err(|cause| Stop::Usage(format!("storage_url: {cause}")))?;
+    // Errors name the address, so there must be nothing secret in it.
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return Err(Stop::Usage(
+            "storage_url: names a place alone; credentials go into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                .to_owned(),
+        ));
+    }
     let options: HashMap<String, String> = settings
         .storage_options
         .iter()

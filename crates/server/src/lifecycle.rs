@@ -25,6 +25,8 @@ use crate::keys::{self, ShownKey};
 
 /// How much longer than `drain_timeout` the parts may take to hand back and close.
 const CLOSING: Duration = Duration::from_secs(5);
+/// How long the database's connections may take to close. One on which a statement hangs never does.
+const CLOSING_STORE: Duration = Duration::from_secs(2);
 /// How often metrics forget what nobody reads any more.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// The exit code of a process that was stopped by force, as a shell says it of SIGINT.
@@ -41,7 +43,6 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Stop> {
 
     let (_lock, rows) = boot::lock_and_open_rows(&settings).await?;
     warn_of_what_is_not_shared(&settings, &rows);
-    prepare_keys(&settings, &rows).await?;
     let scratch = rows.dir.fresh_scratch()?;
     let node = Node {
         files: boot::open_files(&settings, &rows.dir)?,
@@ -53,6 +54,8 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Stop> {
         rows,
         settings,
     };
+    // After everything that the settings can get wrong: a start that fails leaves no key behind.
+    prepare_keys(&node.settings, &node.rows).await?;
 
     let mut parts = JoinSet::new();
     if node.settings.role.has_worker() {
@@ -62,7 +65,9 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Stop> {
     tracing::info!(address = %listening, role = ?node.settings.role, node = %node.id, "listening");
 
     let outcome = run(&mut parts, &stop, node.settings.drain_timeout + CLOSING).await;
-    node.rows.store.close().await;
+    if tokio::time::timeout(CLOSING_STORE, node.rows.store.close()).await.is_err() {
+        tracing::warn!("the database does not answer; its connections are cut off");
+    }
     signals.abort();
     outcome
 }

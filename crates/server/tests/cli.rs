@@ -1,7 +1,9 @@
 //! The commands as a shell sees them: exit codes, and what goes to stdout and to stderr.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -70,7 +72,7 @@ fn what_fails_says_so_in_one_line_on_stderr_and_nothing_on_stdout() {
     std::fs::write(folder.path().join("typo.toml"), "retenton = \"1h\"").expect("a file");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("its address").to_string();
-    let cases: [(&[&str], i32, &str); 33] = [
+    let cases: [(&[&str], i32, &str); 36] = [
         (&["extract", "missing.mp4"], 1, "missing.mp4"),
         (&["extract", "page.mp4", "-o", "a.mp3"], 1, "INVALID_VIDEO"),
         (&["extract", "http://127.0.0.1:8080/a.mp4"], 1, "--allow-networks"),
@@ -79,6 +81,7 @@ fn what_fails_says_so_in_one_line_on_stderr_and_nothing_on_stdout() {
         (&["extract", "page.mp4", "-f", "mp4"], 2, "--format"),
         (&["extract", "page.mp4", "--quality", "best"], 2, "--quality"),
         (&["extract", "page.mp4", "--bitrate", "999k"], 2, "--bitrate"),
+        (&["extract", "page.mp4", "-o", "nowhere/a.mp3"], 1, "nowhere/a.mp3"),
         (&["extract", "ftp://a.example/a.mp4"], 2, "SOURCE"),
         (&["extract", "page.mp4", "--preserve-metadata"], 2, "not supported yet"),
         (&["extract", "page.mp4", "--track", "1"], 2, "not supported yet"),
@@ -104,6 +107,8 @@ fn what_fails_says_so_in_one_line_on_stderr_and_nothing_on_stdout() {
         (&["serve", "--api-key", "k"], 2, "webhook_secret"),
         (&["serve", "--config", "typo.toml"], 2, "retenton"),
         (&["serve", "--listen", &taken], 1, &taken),
+        (&["serve", "--listen", "127.0.0.1:0", "--storage-url", "s3://a:b@c/d"], 2, "storage_url"),
+        (&["doctor", "--config", "typo.toml"], 2, "retenton"),
     ];
     for (arguments, code, reason) in cases {
         let output = run(folder.path(), arguments);
@@ -114,6 +119,16 @@ fn what_fails_says_so_in_one_line_on_stderr_and_nothing_on_stdout() {
         assert!(last.starts_with("audio-extract: ") && last.contains(reason), "{arguments:?}: {stderr}");
     }
     assert!(!folder.path().join("a.mp3").exists(), "what failed left a file");
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_refused_rather_than_ignored() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut migrate = command(folder.path(), &["migrate"]);
+    let output = migrate.env("AUDIO_EXTRACT_DATA_DIR", OsStr::from_bytes(b"\xff")).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("AUDIO_EXTRACT_DATA_DIR"), "{}", text(&output.stderr));
+    assert!(!folder.path().join("data").exists(), "the default was taken instead");
 }
 
 #[test]
@@ -163,6 +178,8 @@ fn an_extraction_prints_its_result_and_nothing_else() {
     assert!(text(&output.stderr).contains("tone.wav: wav"), "{}", text(&output.stderr));
     let names = std::fs::read_dir(folder.path()).expect("entries").count();
     assert_eq!(names, 2, "only the source and the result are there");
+    let mode = |name| folder.path().join(name).metadata().expect("metadata").permissions().mode();
+    assert_eq!(mode("tone.flac"), mode("tone.wav"), "it is a file of the user's like any other");
 }
 
 /// A second of 440 Hz in a mono wav.

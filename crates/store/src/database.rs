@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{Connection as _, Postgres, Sqlite, Transaction};
 
 use crate::error::StoreError;
 use crate::sql::{On, Row, Statement};
@@ -84,7 +84,15 @@ impl Database {
                 let pool = |connections| {
                     SqlitePoolOptions::new().max_connections(connections).acquire_timeout(limits.wait)
                 };
-                let writer = pool(1).connect_with(options.clone()).await?;
+                // SQLite undoes a transaction by itself when the disk is full. sqlx then fails to undo it and takes
+                // the connection to be inside one for good: such a connection is not used again.
+                let writer = pool(1)
+                    .before_acquire(|connection, _| {
+                        let is_sound = !connection.is_in_transaction();
+                        Box::pin(async move { Ok(is_sound) })
+                    })
+                    .connect_with(options.clone())
+                    .await?;
                 let readers = pool(limits.connections.max(1));
                 let readers = readers.connect_with(options.pragma("query_only", "on")).await?;
                 Ok(Self::Sqlite { writer, readers })

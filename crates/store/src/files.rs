@@ -1,7 +1,7 @@
 //! Result files: a folder, or an object store that object_store knows.
 //!
-//! A location is `{job}/{attempt}/{filename}`, so nothing is ever written twice under one name, and everything of
-//! a job is under one prefix.
+//! A location begins with `{job}/{fence}/`, so nothing is ever written twice under one name, and everything of a job
+//! is under one prefix.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -88,17 +88,14 @@ impl FileStore {
         let mut file = BufReader::with_capacity(256 * 1024, tokio::fs::File::open(from).await?);
         let writer = BufWriter::with_capacity(Arc::clone(&self.store), location, PART_BYTES);
         let mut writer = writer.with_max_concurrency(PARTS_AT_ONCE);
-        let copied = match tokio::io::copy_buf(&mut file, &mut writer).await {
-            Ok(_) => writer.shutdown().await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = copied {
+        if let Err(error) = tokio::io::copy_buf(&mut file, &mut writer).await {
             if let Err(error) = writer.abort().await {
                 tracing::debug!(%error, "an upload that failed could not be taken back");
             }
             return Err(from_io(error));
         }
-        Ok(())
+        // A shutdown that fails takes the upload back by itself; an abort after it would panic.
+        writer.shutdown().await.map_err(from_io)
     }
 
     /// Gets a file, or the bytes of a range of it, which must lie within the file.

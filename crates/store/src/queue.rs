@@ -152,7 +152,7 @@ impl Store {
     }
 
     /// Puts the jobs whose lease ran out back into the queue, those that have attempts left; how many there were.
-    pub async fn release_expired_jobs(&self, max_attempts: u32, now: Timestamp) -> Result<u64, StoreError> {
+    pub async fn release_expired_jobs(&self, max_attempts: u32) -> Result<u64, StoreError> {
         let mut released = 0;
         loop {
             let mut tx = self.database.begin().await?;
@@ -163,7 +163,7 @@ impl Store {
             for row in &expired {
                 let job: String = row.get("job_id")?;
                 tx.execute(sql("DELETE FROM job_leases WHERE job_id = $1").bind(job.as_str())).await?;
-                put_back(&mut tx, &job, row.get("percent")?, now, 0).await?;
+                put_back(&mut tx, &job, row.get("percent")?, Timestamp::LONG_AGO, 0).await?;
             }
             tx.commit().await?;
             released += expired.len() as u64;

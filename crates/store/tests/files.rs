@@ -152,8 +152,8 @@ async fn stores_are_opened_by_url_and_answer_a_ping() {
     }
 }
 
-#[tokio::test]
-async fn an_object_store_is_reached_with_the_options_given_and_its_absence_is_no_defect() {
+/// A bucket of an object store that listens here, and is still to be played.
+async fn bucket() -> (tokio::net::TcpListener, FileStore) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let endpoint = format!("http://{}", listener.local_addr().expect("its address"));
     let options = [
@@ -166,7 +166,32 @@ async fn an_object_store_is_reached_with_the_options_given_and_its_absence_is_no
     ];
     let options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let url = Url::parse("s3://bucket/prefix").expect("a URL");
-    let files = FileStore::open(&url, &options).expect("opened");
+    (listener, FileStore::open(&url, &options).expect("opened"))
+}
+
+#[tokio::test]
+async fn an_object_store_that_refuses_a_file_is_an_error() {
+    let (listener, files) = bucket().await;
+    let server = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut request = Vec::new();
+        while !request.ends_with(b"the audio") {
+            assert_ne!(stream.read_buf(&mut request).await.expect("a request"), 0, "it broke off");
+        }
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await.expect("answered");
+    });
+    let dir = tempfile::tempdir().expect("a folder");
+    let from = dir.path().join("from");
+    std::fs::write(&from, "the audio").expect("written");
+    let error = files.put("job_0000000000000001/1/audio.mp3", &from).await.expect_err("it was refused");
+    assert!(error.is_unavailable(), "{error}");
+    server.await.expect("it was asked");
+}
+
+#[tokio::test]
+async fn an_object_store_is_reached_with_the_options_given_and_its_absence_is_no_defect() {
+    let (listener, files) = bucket().await;
     assert!(!format!("{files:?}").contains("s3cr3t"));
     let server = tokio::spawn(async move {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -12,8 +12,10 @@ use serde_json::{Map, Value};
 use crate::error::{ErrorCode, RequestError};
 
 mod headers;
+mod object;
 mod webhook;
 
+use object::Object;
 pub use webhook::{ReplayRequest, parse_replay, parse_test};
 
 /// The most jobs that a batch has.
@@ -25,9 +27,9 @@ const MAX_METADATA_BYTES: usize = 4096;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ExtractRequest {
-    source: SourceRequest,
-    output: OutputRequest,
-    options: Option<OptionsRequest>,
+    source: Object<SourceRequest>,
+    output: Object<OutputRequest>,
+    options: Option<Object<OptionsRequest>>,
 }
 
 #[derive(Deserialize)]
@@ -102,7 +104,8 @@ pub fn parse_batch(body: &[u8]) -> Result<Vec<JobSpec>, RequestError> {
 }
 
 fn parse_batch_job(job: Value, webhook: Option<&WebhookUrl>) -> Result<JobSpec, RequestError> {
-    let mut spec = parse_spec(decode(job)?)?;
+    let Object(request) = decode(job)?;
+    let mut spec = parse_spec(request)?;
     if spec.options.webhook.is_none() {
         spec.options.webhook = webhook.cloned();
     }
@@ -114,10 +117,10 @@ fn at_index(index: usize, error: RequestError) -> RequestError {
     RequestError { details: Some(format!("jobs[{index}]: {details}")), ..error }
 }
 
-/// All of a body, and nothing behind it.
+/// All of a body, which is one object and nothing behind it.
 fn whole<T: DeserializeOwned>(body: &[u8]) -> Result<T, RequestError> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let request = serde_path_to_error::deserialize(&mut json).map_err(describe)?;
+    let Object(request) = serde_path_to_error::deserialize(&mut json).map_err(describe)?;
     json.end().map_err(|cause| RequestError::body(cause.to_string()))?;
     Ok(request)
 }
@@ -140,9 +143,9 @@ fn describe(error: serde_path_to_error::Error<serde_json::Error>) -> RequestErro
 
 fn parse_spec(request: ExtractRequest) -> Result<JobSpec, RequestError> {
     let spec = JobSpec {
-        source: parse_source(request.source)?,
-        output: parse_output(request.output)?,
-        options: parse_options(request.options.unwrap_or_default())?,
+        source: parse_source(request.source.0)?,
+        output: parse_output(request.output.0)?,
+        options: parse_options(request.options.map(|Object(options)| options).unwrap_or_default())?,
     };
     Ok(spec)
 }

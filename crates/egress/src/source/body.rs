@@ -33,7 +33,7 @@ impl Meter {
     fn count_bytes(&self, bytes: u64) -> Result<(), FetchError> {
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) > self.max_bytes {
-            return Err(FetchError::TooLarge { max_bytes: self.max_bytes });
+            return Err(FetchError::TooMuchRead { max_bytes: self.max_bytes });
         }
         Ok(())
     }

@@ -32,6 +32,8 @@ pub(crate) enum FetchError {
     Encoded,
     #[error("more than {max_bytes} bytes")]
     TooLarge { max_bytes: u64 },
+    #[error("more than {max_bytes} bytes read, some of them again")]
+    TooMuchRead { max_bytes: u64 },
     #[error("another version than at first")]
     Changed,
     #[error("another range than was asked for")]
@@ -73,7 +75,8 @@ impl FetchError {
             Self::NoAnswer(_) | Self::Stalled(_) | Self::Short | Self::Body(_) => true,
             Self::Spool(_) | Self::SpoolFull => true,
             Self::Refused(_) | Self::Header(_) | Self::TotalTime(_) | Self::Redirect(_) => false,
-            Self::Encoded | Self::TooLarge { .. } | Self::Changed | Self::WrongRange => false,
+            Self::Encoded | Self::TooLarge { .. } | Self::TooMuchRead { .. } => false,
+            Self::Changed | Self::WrongRange => false,
         }
     }
 
@@ -120,6 +123,10 @@ impl FetchError {
             Self::TooLarge { max_bytes } => {
                 ("Use a smaller file.", format!("the source has more than {}", size(*max_bytes)))
             }
+            Self::TooMuchRead { max_bytes } => (
+                "Store the video in another order (for mp4: faststart) or another container.",
+                format!("its parts had to be read again and again, more than {} in all", size(*max_bytes)),
+            ),
             Self::Changed => {
                 ("Submit the job again when the file is complete.", "it changed while being read".to_owned())
             }

@@ -48,7 +48,7 @@ async fn reading_again_and_again_is_counted_too() {
     let file = content(4_000_000);
     let host = Host::start(move |seen| Reply::file(seen, &file, &[TAG])).await;
     let failure = failure_of(config, &host.url("/")).await;
-    assert_eq!(details(&failure), "the source has more than 3 MB");
+    assert_eq!(details(&failure), "its parts had to be read again and again, more than 3 MB in all");
 }
 
 #[tokio::test]

@@ -12,23 +12,41 @@ use super::ExtractLoop;
 #[derive(Default)]
 pub(super) struct Held(Mutex<HashMap<JobId, (u32, CancellationToken)>>);
 
+/// A run that holds a job's lease: when this is gone, however the run ended, no heartbeat keeps the lease alive, so
+/// that a job whose run panicked is tried again.
+pub(super) struct Holding<'a> {
+    held: &'a Held,
+    job: JobId,
+    fence: u32,
+    lost: CancellationToken,
+}
+
+impl Holding<'_> {
+    /// Waits until the lease is lost.
+    pub(super) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        let mut held = self.held.lock();
+        // A later claim of this node may have taken its place.
+        if held.get(&self.job).is_some_and(|(fence, _)| *fence == self.fence) {
+            held.remove(&self.job);
+        }
+    }
+}
+
 impl Held {
-    /// Notes a job; the token is cancelled when its lease is lost.
-    pub(super) fn add(&self, lease: &Lease<Job>) -> CancellationToken {
+    /// Notes a job for as long as its run lives.
+    pub(super) fn add(&self, lease: &Lease<Job>) -> Holding<'_> {
         let lost = CancellationToken::new();
         if let Some((_, older)) = self.lock().insert(lease.item.id.clone(), (lease.attempt, lost.clone())) {
             // This node has claimed the job again while its own earlier run still goes on: that one is over.
             older.cancel();
         }
-        lost
-    }
-
-    /// Forgets a job, unless a later claim of this node has taken its place.
-    pub(super) fn remove(&self, lease: &Lease<Job>) {
-        let mut held = self.lock();
-        if held.get(&lease.item.id).is_some_and(|(fence, _)| *fence == lease.attempt) {
-            held.remove(&lease.item.id);
-        }
+        Holding { held: self, job: lease.item.id.clone(), fence: lease.attempt, lost }
     }
 
     fn list(&self) -> Vec<(JobId, u32)> {

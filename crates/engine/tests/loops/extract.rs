@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use domain::*;
 
-use crate::house::{House, Outcome};
+use crate::house::{House, Outcome, patiently};
 
 fn busy() -> Failure {
     Failure::transient(FailureCode::DownloadFailed, "Try again later.").with_details("the host answered 503")
@@ -58,6 +58,20 @@ async fn a_stop_hands_back_what_runs_and_gives_the_attempt_back() {
 }
 
 #[tokio::test]
+async fn what_was_handed_back_is_taken_at_once_by_a_node_whose_clock_is_behind() {
+    let house = House::new().await;
+    let job = house.submit().await;
+    house.clock.turn(Duration::from_secs(3600));
+    let ahead = house.extract([Outcome::Hangs]);
+    house.job_until(&job, |job| job.state.percent().get() >= 50).await;
+    ahead.stop().await;
+    house.clock.turn_back(Duration::from_secs(3600));
+    let behind = house.extract([Outcome::Makes(b"the audio")]);
+    house.job_until(&job, |job| matches!(job.state, JobState::Completed(_))).await;
+    behind.stop().await;
+}
+
+#[tokio::test]
 async fn only_the_newest_lease_ends_a_job_and_a_lost_one_leaves_nothing() {
     let house = House::new().await;
     let job = house.submit().await;
@@ -74,4 +88,19 @@ async fn only_the_newest_lease_ends_a_job_and_a_lost_one_leaves_nothing() {
     assert_eq!(house.files.head(&done.result.location).await.expect("the result"), 9);
     assert_eq!(house.store.events_after(&house.key, 0, 10).await.expect("events").len(), 1);
     quick.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_that_panics_lets_go_of_its_lease_and_the_job_is_tried_again() {
+    let house = House::new().await;
+    let job = house.submit().await;
+    let extract = house.extract([Outcome::Panics, Outcome::Makes(b"the audio")]);
+    let sweeper = house.sweeper();
+    let done = patiently(async || {
+        sweeper.leases().await.expect("swept");
+        Some(house.job(&job).await).filter(|job| matches!(job.state, JobState::Completed(_)))
+    })
+    .await;
+    assert_eq!(done.attempts, 2);
+    extract.stop().await;
 }

@@ -25,6 +25,10 @@ impl TurnedClock {
     pub(crate) fn turn(&self, by: Duration) {
         self.0.fetch_add(i64::try_from(by.as_millis()).expect("a sane turn"), Ordering::SeqCst);
     }
+
+    pub(crate) fn turn_back(&self, by: Duration) {
+        self.0.fetch_sub(i64::try_from(by.as_millis()).expect("a sane turn"), Ordering::SeqCst);
+    }
 }
 
 impl Clock for TurnedClock {
@@ -208,6 +212,7 @@ pub(crate) enum Outcome {
     Makes(&'static [u8]),
     Fails(Failure),
     Hangs,
+    Panics,
 }
 
 struct Scripted(Mutex<VecDeque<Outcome>>);
@@ -221,6 +226,7 @@ impl Extractor for Scripted {
             match outcome {
                 Outcome::Fails(failure) => Err(failure),
                 Outcome::Hangs => std::future::pending().await,
+                Outcome::Panics => panic!("as the script has it"),
                 Outcome::Makes(bytes) => {
                     write(order.into, bytes);
                     Ok(Extracted {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use domain::*;
+use sqlx::Connection as _;
 
 use crate::house::{House, Outcome, RETENTION};
 
@@ -42,6 +43,28 @@ async fn an_announced_result_is_readable_until_its_expiry_which_only_moves_later
     assert!(moved > 0, "an undelivered result is kept beyond its retention");
     assert_eq!(announced, done.at.plus(80 * HOUR));
     assert!(house.files.head(&done.result.location).await.is_err(), "the file is gone after 80 hours");
+}
+
+#[tokio::test]
+async fn a_lost_job_that_cannot_be_ended_keeps_no_other_from_its_end() {
+    let house = House::new().await;
+    let (broken, sound) = (house.submit().await, house.submit().await);
+    let node = NodeId::from_random([9; 8]);
+    for _ in 0..3 {
+        let leases = house.store.claim_jobs(&node, 2, Duration::ZERO, house.clock.now()).await;
+        assert_eq!(leases.expect("claimed").len(), 2);
+        house.store.release_expired_jobs(3).await.expect("released");
+    }
+    let rows = format!("sqlite:{}", house.folder.path().join("rows.db").display());
+    let mut rows = sqlx::SqliteConnection::connect(&rows).await.expect("the file");
+    let breaking = format!(
+        "CREATE TRIGGER broken BEFORE INSERT ON events WHEN NEW.job_id = '{broken}' \
+         BEGIN SELECT RAISE(ABORT, 'broken'); END"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(breaking)).execute(&mut rows).await.expect("a trigger");
+    house.sweeper().leases().await.expect("swept");
+    assert!(matches!(house.job(&sound).await.state, JobState::Failed(_)));
+    assert!(matches!(house.job(&broken).await.state, JobState::Processing(_)), "it is tried again later");
 }
 
 #[tokio::test]

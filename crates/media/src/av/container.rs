@@ -7,7 +7,7 @@ use domain::Failure;
 
 use super::failures;
 use super::input::Input;
-use super::marks::{MatroskaHead, parse_asf, parse_matroska, parse_riff};
+use super::marks::{MatroskaHead, is_piped_wave, parse_asf, parse_matroska, parse_riff};
 use super::track::Track;
 
 /// How many bytes at the start hold a container's marks.
@@ -43,6 +43,11 @@ pub(super) fn check_complete(input: &mut Input<'_>, track: &Track) -> Result<boo
         }
         _ => Ok(false),
     }
+}
+
+/// Whether it was written by a program that did not know its length and never said it.
+pub(super) fn is_endless(input: &mut Input<'_>) -> Result<bool, Failure> {
+    Ok(input.container() == "wav" && is_piped_wave(&head(input)?))
 }
 
 /// A file that was cut off still lists all its packets.

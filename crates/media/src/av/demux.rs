@@ -26,6 +26,8 @@ pub(super) struct Demux<'h> {
     zero_secs: Option<f64>,
     /// How long it should be, where its end can be judged by that.
     expected_secs: Option<f64>,
+    /// It ends where it ends, also in the middle of a packet.
+    is_endless: bool,
     /// The end of what was read of any stream that is watched.
     reach_secs: f64,
     origin_secs: Option<f64>,
@@ -50,7 +52,8 @@ impl<'h> Demux<'h> {
         input.host().probed(Probe { format, duration_secs });
         let tracks = input.tracks();
         let track = choose(&tracks)?.clone();
-        let is_whole = container::check_complete(&mut input, &track)?;
+        let is_endless = container::is_endless(&mut input)?;
+        let is_whole = is_endless || container::check_complete(&mut input, &track)?;
         let mut demux = Self {
             expected_secs: if is_whole { None } else { expected(&input, &tracks, &track) },
             input,
@@ -59,6 +62,7 @@ impl<'h> Demux<'h> {
             zero_secs: None,
             reach_secs: 0.0,
             origin_secs: None,
+            is_endless,
             ending: Ending::default(),
         };
         demux.align(&tracks)?;
@@ -204,8 +208,8 @@ impl<'h> Demux<'h> {
             return Err(failures::truncated(reached, expected));
         }
         // A recording of a broadcast begins and ends wherever it was cut.
-        let is_stream =
-            matches!(self.input.container(), "ts" | "mpeg" | "mp3" | "aac" | "ac3" | "eac3" | "dts");
+        let is_stream = self.is_endless
+            || matches!(self.input.container(), "ts" | "mpeg" | "mp3" | "aac" | "ac3" | "eac3" | "dts");
         if self.ending.is_torn && !is_stream { Err(failures::torn(heard_secs)) } else { Ok(()) }
     }
 }

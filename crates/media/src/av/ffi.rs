@@ -223,6 +223,11 @@ impl Layout {
         u16::try_from(self.0.nb_channels).unwrap_or(0)
     }
 
+    /// Whether it says what each channel is for; without that, channels cannot be mixed.
+    pub(super) fn is_named(&self) -> bool {
+        self.0.order == sys::AVChannelOrder::AV_CHANNEL_ORDER_NATIVE
+    }
+
     /// What each channel is for, in order.
     pub(super) fn roles(&self) -> Vec<sys::AVChannel> {
         (0..u32::from(self.channels()))

@@ -17,6 +17,14 @@ pub(super) fn parse_riff(head: &[u8]) -> (Option<u64>, Option<f64>) {
     (size.map(|size| 8 + u64::from(size)), secs.filter(|secs| *secs > 0.0 && secs.is_finite()))
 }
 
+/// Whether a WAVE was written through a pipe, by a program that could not go back to its header: ffmpeg leaves all ones
+/// there, sox and arecord about 2 GiB, others 0. It ends where it ends.
+pub(super) fn is_piped_wave(head: &[u8]) -> bool {
+    let size = head.get(4..8).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
+    let says_nothing = matches!(size, Some(0 | 0x7fff_f000..=0x8000_0fff | u32::MAX));
+    says_nothing && head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WAVE")
+}
+
 /// Where an ASF file ends, and how long it promises to be: libav believes neither once the file is short. A broadcast
 /// says nothing (ASF specification, 3.2).
 pub(super) fn parse_asf(head: &[u8]) -> (Option<u64>, Option<f64>) {
@@ -121,6 +129,22 @@ mod tests {
         assert_eq!(parse_riff(wave), (Some(264), Some(2.0)));
         assert_eq!(parse_riff(b"RIFF\xff\xff\xff\xffWAVE"), (None, None));
         assert_eq!(parse_riff(b"RIF"), (None, None));
+    }
+
+    #[test]
+    fn a_piped_wave_is_told_from_a_large_one() {
+        for (size, is_piped) in [
+            (u32::MAX, true),
+            (0x7fff_f024, true),
+            (0x8000_0024, true),
+            (0, true),
+            (0x7000_0000, false),
+            (0xf000_0000, false),
+        ] {
+            let head = [b"RIFF".as_slice(), &size.to_le_bytes(), b"WAVEfmt "].concat();
+            assert_eq!(is_piped_wave(&head), is_piped, "{size:#x}");
+        }
+        assert!(!is_piped_wave(b"RIFF") && !is_piped_wave(b"RIFF\0\0\0\0AVI "));
     }
 
     #[test]

@@ -61,6 +61,9 @@ fn encode(
     }
     push(&mut resampler, &mut encoder, None)?;
     let (samples, size) = encoder.finish()?;
+    if samples == 0 {
+        return Err(failures::no_audio("its audio track is too short to hold a sample of the result"));
+    }
     Ok(Extracted {
         size,
         samples,

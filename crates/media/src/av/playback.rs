@@ -15,6 +15,9 @@ const SILENCE_PIECE: u64 = 8192;
 const JUMP_SECS: f64 = 10.0;
 /// The longest hole taken for one elsewhere: a recording whose microphone was off.
 const HOLE_SECS: f64 = 3600.0;
+/// The lowest sampling rate taken, in Hz. Each sample of a lower one would become thousands in a result whose format
+/// begins at 8 kHz, past every limit that counts what was decoded.
+const LEAST_RATE: u32 = 1000;
 /// So many damaged packets are enough to judge the rest by, in the middle of a file.
 const ENOUGH_DAMAGED: u64 = 100;
 
@@ -86,6 +89,7 @@ impl<'h> Playback<'h> {
         if playback.held.is_none() {
             return Err(playback.nothing_heard());
         }
+        playback.shape().as_ref().map_or(Ok(()), check_usable)?;
         Ok(playback)
     }
 
@@ -151,6 +155,7 @@ impl<'h> Playback<'h> {
         let Some(shape) = frame.shape() else {
             return Err(failures::damaged("the decoder made sound of no known kind"));
         };
+        check_usable(&shape)?;
         if let Some(secs) = self.demux.last_secs().filter(|_| is_last) {
             frame.shorten((secs * f64::from(shape.rate)).round() as u32);
         }
@@ -207,4 +212,15 @@ impl<'h> Playback<'h> {
         self.tally.damaged = self.tally.damaged.saturating_add(1);
         self.tally.check_damage(self.demux.faults(), ENOUGH_DAMAGED, self.timeline.length_secs())
     }
+}
+
+/// Fails for what can be decoded but not be made sound of.
+fn check_usable(shape: &Shape) -> Result<(), Failure> {
+    if shape.rate < LEAST_RATE {
+        return Err(failures::damaged(format!("its sampling rate is {} Hz", shape.rate)));
+    }
+    if shape.layout.is_named() {
+        return Ok(());
+    }
+    Err(failures::undecodable(format!("it has {} channels in no known order", shape.layout.channels())))
 }

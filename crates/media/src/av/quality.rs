@@ -122,8 +122,14 @@ fn rate(format: AudioFormat, given: u32) -> u32 {
         AudioFormat::Aac => listed(AAC_RATES),
         AudioFormat::Opus => listed(OPUS_RATES),
         AudioFormat::Ogg => given.clamp(VORBIS_RATES.0, VORBIS_RATES.1),
-        AudioFormat::Flac | AudioFormat::Wav => given.clamp(LOSSLESS_RATES.0, LOSSLESS_RATES.1),
+        AudioFormat::Flac => flac_rate(given.clamp(LOSSLESS_RATES.0, LOSSLESS_RATES.1)),
+        AudioFormat::Wav => given.clamp(LOSSLESS_RATES.0, LOSSLESS_RATES.1),
     }
+}
+
+/// A FLAC frame says its rate in 16 bits, of Hz or of tens of Hz (RFC 9639, 9.1.2); all ones are not taken by libav.
+fn flac_rate(rate: u32) -> u32 {
+    if rate < u32::from(u16::MAX) { rate } else { rate.next_multiple_of(10) }
 }
 
 /// The nearest bitrate that a layer III frame can have at this rate.
@@ -201,6 +207,10 @@ mod tests {
             (Ogg, Some("192k"), (44_100, 2, 16), (44_100, 2, Average(192))),
             (Ogg, None, (4000, 1, 16), (8000, 1, Steps(4.0))),
             (Flac, None, (384_000, 2, 24), (192_000, 2, Lossless(16))),
+            (Flac, None, (65_534, 2, 16), (65_534, 2, Lossless(16))),
+            (Flac, None, (65_535, 2, 16), (65_540, 2, Lossless(16))),
+            (Flac, None, (88_201, 2, 16), (88_210, 2, Lossless(16))),
+            (Wav, None, (88_201, 2, 16), (88_201, 2, Lossless(16))),
             (Wav, None, (44_100, 24, 16), (44_100, 2, Lossless(16))),
         ] {
             let made = decide(format, Quality::Medium, bitrate, given);

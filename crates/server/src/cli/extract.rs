@@ -185,9 +185,9 @@ impl Origin {
 }
 
 async fn extract(settings: &Settings, plan: &Plan, progress: &Shown) -> Result<Extracted, Stop> {
+    let draft = Draft::beside(&plan.into)?;
     let source = open(settings, &plan.source).await?;
     let supervisor = boot::supervisor(settings).await?;
-    let draft = Draft::beside(&plan.into);
     let name = plan.source.name();
     let order = ExtractOrder { source, source_name: &name, output: &plan.output, into: &draft.0, progress };
     let extracted = supervisor.extract(order).await.map_err(|failure| failed(&failure))?;
@@ -225,11 +225,16 @@ fn failed(failure: &Failure) -> Stop {
 struct Draft(PathBuf);
 
 impl Draft {
-    fn beside(path: &Path) -> Self {
+    /// Makes it, empty, so that what cannot be written is known before anything is fetched, and with the permissions
+    /// of any new file of the user's.
+    fn beside(path: &Path) -> Result<Self, Stop> {
         let mut name = std::ffi::OsString::from(".");
         name.push(path.file_name().unwrap_or_default());
         name.push(format!(".{}.part", std::process::id()));
-        Self(path.with_file_name(name))
+        let draft = Self(path.with_file_name(name));
+        std::fs::File::create(&draft.0)
+            .map_err(|cause| Stop::Failed(format!("{}: {cause}", path.display())))?;
+        Ok(draft)
     }
 }
 

@@ -122,7 +122,10 @@ pub(super) fn layered(
         let shown = path.display();
         let text = std::fs::read_to_string(path).map_err(|cause| ConfigError(format!("{shown}: {cause}")))?;
         let file: Table = text.parse().map_err(|cause: toml::de::Error| {
-            ConfigError(format!("{shown}: {}", one_line(&cause.to_string())))
+            // Not the whole error: it shows the line that it means, which may hold a secret.
+            let before = cause.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            ConfigError(format!("{shown}: line {line}: {}", one_line(cause.message())))
         })?;
         for (name, value) in file {
             if !table.contains_key(&name) {

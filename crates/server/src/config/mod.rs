@@ -184,11 +184,18 @@ pub(crate) struct Settings {
 impl Settings {
     /// Reads all layers.
     pub(crate) fn load(flags: &Flags) -> Result<Self, ConfigError> {
-        Self::from_layers(
-            flags,
-            std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
-        )
+        let mut environment = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => environment.push((name, value)),
+                Err(_) if name.starts_with(layers::PREFIX) => {
+                    return Err(ConfigError(format!("{name}: not UTF-8")));
+                }
+                Err(_) => {}
+            }
+        }
+        Self::from_layers(flags, environment.into_iter())
     }
 
     fn from_layers(

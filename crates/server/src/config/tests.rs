@@ -93,6 +93,18 @@ fn an_unknown_key_in_the_file_is_refused_and_an_unknown_variable_is_reported() {
 }
 
 #[test]
+fn a_file_that_is_no_toml_is_refused_by_line_and_not_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("settings.toml");
+    for text in ["\napi_key = \"hunter2\n", "\nmaster_key = hunter2", "\nhunter2", "\na = 1 \"hunter2\""] {
+        std::fs::write(&path, text).expect("a file");
+        let error = load(&["--config", path.to_str().expect("a path")], &[]).expect_err(text).to_string();
+        assert!(error.contains("settings.toml: line 2: "), "{error}");
+        assert!(!error.contains("hunter2") && !error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
 fn secrets_are_not_printed() {
     let settings = load(
         &[],

@@ -1,8 +1,10 @@
 //! Taking jobs in, and saying where they stand.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::{BatchId, Job, JobId, JobState, KeyId};
@@ -19,6 +21,19 @@ use super::{Api, json};
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The longest that it may be.
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+/// What stands in a path where an id goes. What is no text is no id either, so it is read as an empty one, and refused
+/// as the malformed id that it is.
+pub(super) struct IdText(pub(super) String);
+
+impl FromRequestParts<Arc<Api>> for IdText {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Infallible> {
+        let path = Path::<String>::from_request_parts(parts, api).await;
+        Ok(Self(path.map(|Path(text)| text).unwrap_or_default()))
+    }
+}
 
 /// `POST /v1/extract`
 pub(super) async fn extract(
@@ -50,7 +65,7 @@ pub(super) async fn batch(
 pub(super) async fn status(
     State(api): State<Arc<Api>>,
     Reader(key): Reader,
-    Path(id): Path<String>,
+    IdText(id): IdText,
 ) -> Result<Response, Refusal> {
     let job = own_job(&api, &key, &id).await?;
     let public_url = match &job.state {
@@ -64,7 +79,7 @@ pub(super) async fn status(
 pub(super) async fn batch_status(
     State(api): State<Arc<Api>>,
     Reader(key): Reader,
-    Path(id): Path<String>,
+    IdText(id): IdText,
 ) -> Result<Response, Refusal> {
     let not_found =
         || Refusal::new(ErrorCode::NotFound, "Check the batch id: this API key has no such batch.");

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -22,7 +23,7 @@ use super::{Api, jobs};
 pub(super) async fn download(
     State(api): State<Arc<Api>>,
     Reader(key): Reader,
-    Path(id): Path<String>,
+    jobs::IdText(id): jobs::IdText,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
@@ -40,13 +41,14 @@ pub(super) struct Signed {
 /// `GET|HEAD /audio/{jobId}/{filename}?sig=…`. A wrong signature, name or job are all the same: not found.
 pub(super) async fn public_link(
     State(api): State<Arc<Api>>,
-    Path((id, filename)): Path<(String, String)>,
-    query: Result<Query<Signed>, axum::extract::rejection::QueryRejection>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    query: Result<Query<Signed>, QueryRejection>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let not_found =
         || Refusal::new(ErrorCode::NotFound, "Use the whole link, as the event or the status gave it.");
+    let Path((id, filename)) = path.map_err(|_| not_found())?;
     let id = jobs::parse_job_id(&id).map_err(|_| not_found())?;
     let signature = query.map_err(|_| not_found())?.0.sig;
     if !api.links.verify(&id, &filename, &signature) {

@@ -81,6 +81,7 @@ async fn ids_are_malformed_or_unknown_and_the_documented_sample_is_only_unknown(
             "job_a1b2c3d4e5f6g7h8x",
             "batch_a1b2c3d4e5f6g7h8",
             "..%2f..",
+            "%ff",
         ] {
             let (status, answer) = json(app.get(&format!("/audio-extract/v1/{path}/{id}"))).await;
             assert_eq!((status, error_code(&answer)), (400, "INVALID_JOB_ID"), "{path}/{id}");
@@ -88,7 +89,15 @@ async fn ids_are_malformed_or_unknown_and_the_documented_sample_is_only_unknown(
     }
     let (status, answer) = json(app.get("/audio-extract/v1/batch/batch_a1b2c3d4e5f6g7h8")).await;
     assert_eq!((status, error_code(&answer)), (404, "NOT_FOUND"));
-    for path in ["/", "/audio-extract", "/audio-extract/v1/extractt", "/audio-extract/v2/extract"] {
+    let (status, answer) = json(app.get("/audio-extract/v1/batch/%ff")).await;
+    assert_eq!((status, error_code(&answer)), (400, "INVALID_JOB_ID"));
+    for path in [
+        "/",
+        "/audio-extract",
+        "/audio-extract/v1/extractt",
+        "/audio-extract/v2/extract",
+        "/audio/%ff/a?sig=a",
+    ] {
         let (status, answer) = json(app.get(path)).await;
         assert_eq!((status, error_code(&answer)), (404, "NOT_FOUND"), "{path}");
     }

@@ -73,6 +73,33 @@ async fn a_failed_job_says_why_in_status_webhook_and_download() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_gets_the_events_that_it_wants_and_no_other() {
+    let host = FileHost::of(&["faststart.mp4", "no-audio.mp4"]).await;
+    let mut receiver = Receiver::start().await;
+    let app = TestApp::start().await;
+    let submit = async |name: &str, events: &[&str]| {
+        let body = json!({
+            "source": {"type": "url", "url": host.url(name)},
+            "output": {"format": "wav"},
+            "options": {"webhook": receiver.url(), "webhookEvents": events},
+        });
+        let job = app.submit(&body).await;
+        // Its delivery, if it has one, is there as soon as its end is.
+        app.wait_for_end(&job).await;
+        job
+    };
+    submit("faststart.mp4", &["job.failed"]).await;
+    submit("no-audio.mp4", &["job.completed"]).await;
+    let wanted =
+        [submit("faststart.mp4", &["job.completed"]).await, submit("no-audio.mp4", &["job.failed"]).await];
+    for job in wanted {
+        assert_eq!(receiver.next().await.json()["jobId"], job);
+    }
+    assert!(receiver.rest().is_empty(), "an event that was not wanted");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_that_fails_is_sent_again_with_the_same_id_and_bytes() {
     let host = FileHost::of(&["faststart.mp4"]).await;
     let answers = [Answer::Status(500), Answer::Status(302), Answer::Status(429)];

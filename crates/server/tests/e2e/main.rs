@@ -9,6 +9,7 @@ mod receiver;
 
 mod contract;
 mod crash;
+mod database;
 mod flow;
 mod formats;
 mod genuine;

@@ -112,7 +112,7 @@ async fn progress_never_falls_not_even_over_attempts(world: World) {
     assert!(world.store.save_progress(&lease, None, progress(1)).await.expect("saved"));
     assert_eq!(percent(&lease).await, 60);
     assert!(world.store.save_progress(&lease, None, progress(70)).await.expect("saved"));
-    assert_eq!(world.store.release_expired_jobs(MAX_ATTEMPTS, NOW).await.expect("released"), 1);
+    assert_eq!(world.store.release_expired_jobs(MAX_ATTEMPTS).await.expect("released"), 1);
     assert_eq!(percent(&lease).await, 70, "it fell when the lease ran out");
 }
 
@@ -153,7 +153,7 @@ async fn a_heartbeat_names_what_was_lost(world: World) {
     let key = world.key().await;
     let kept = world.claimed(&key, LONG).await;
     let lost = world.claimed(&key, NONE).await;
-    assert_eq!(world.store.release_expired_jobs(MAX_ATTEMPTS, NOW).await.expect("released"), 1);
+    assert_eq!(world.store.release_expired_jobs(MAX_ATTEMPTS).await.expect("released"), 1);
     let held = [(kept.item.id.clone(), kept.attempt), (lost.item.id.clone(), lost.attempt)];
     let missing = world.store.extend_jobs(&world.node, &held, LONG).await.expect("extended");
     assert_eq!(missing, std::slice::from_ref(&lost.item.id));
@@ -166,7 +166,7 @@ async fn a_heartbeat_saves_a_lease_that_would_run_out(world: World) {
     let lease = world.claimed(&world.key().await, NONE).await;
     let held = [(lease.item.id.clone(), lease.attempt)];
     assert!(world.store.extend_jobs(&world.node, &held, LONG).await.expect("extended").is_empty());
-    assert_eq!(world.store.release_expired_jobs(MAX_ATTEMPTS, NOW).await.expect("released"), 0);
+    assert_eq!(world.store.release_expired_jobs(MAX_ATTEMPTS).await.expect("released"), 0);
 }
 
 async fn a_job_that_is_lost_three_times_is_spent(world: World) {
@@ -175,7 +175,7 @@ async fn a_job_that_is_lost_three_times_is_spent(world: World) {
     for attempt in 1..=MAX_ATTEMPTS {
         let lease = world.claim(NONE).await;
         assert_eq!(lease.attempt, attempt);
-        let released = world.store.release_expired_jobs(MAX_ATTEMPTS, NOW).await.expect("released");
+        let released = world.store.release_expired_jobs(MAX_ATTEMPTS).await.expect("released");
         assert_eq!(released, u64::from(attempt < MAX_ATTEMPTS), "attempt {attempt}");
     }
     let claim = async || {
@@ -198,7 +198,7 @@ async fn at_the_start_of_an_embedded_service_every_lease_has_run_out(world: Worl
     let sending = world.send(1, LONG, NOW).await;
     assert_eq!(sending.len(), 1);
     world.store.release_everything().await.expect("released");
-    assert_eq!(world.store.release_expired_jobs(MAX_ATTEMPTS, NOW).await.expect("released"), 1);
+    assert_eq!(world.store.release_expired_jobs(MAX_ATTEMPTS).await.expect("released"), 1);
     assert_eq!(world.claim(LONG).await.item.id, running.item.id);
     let sending = world.send(1, LONG, NOW).await;
     assert_eq!(sending[0].attempt, 2);

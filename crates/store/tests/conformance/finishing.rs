@@ -45,7 +45,7 @@ async fn only_the_newest_lease_changes_a_job(world: World) {
     let key = world.key().await;
     let bystander = world.claimed(&key, LONG).await;
     let old = world.claimed(&key, NONE).await;
-    assert_eq!(world.store.release_expired_jobs(MAX_ATTEMPTS, NOW).await.expect("released"), 1);
+    assert_eq!(world.store.release_expired_jobs(MAX_ATTEMPTS).await.expect("released"), 1);
     let new = world.claim(LONG).await;
     assert_eq!((&old.item.id, old.attempt, new.attempt), (&new.item.id, 1, 2));
     let (before, beside) = (world.get(&new).await, world.get(&bystander).await);

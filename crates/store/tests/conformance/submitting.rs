@@ -2,7 +2,7 @@ use domain::{BatchId, JobId, Timestamp};
 use store::{Idempotency, Submission, Submitted};
 
 use crate::on_both;
-use crate::world::{NOW, World, batch, bytes, job, secs};
+use crate::world::{LONG, NOW, World, batch, bytes, job, secs};
 
 async fn a_job_reads_back_as_it_was_submitted(world: World) {
     let key = world.key().await;
@@ -104,4 +104,19 @@ on_both! {
     a_batch_with_one_impossible_job_leaves_nothing
     a_token_has_one_effect_until_it_expires
     of_many_submissions_at_once_one_has_an_effect
+}
+
+/// What SQLite does when the disk is full: it undoes the whole transaction by itself.
+#[tokio::test]
+async fn a_transaction_that_sqlite_undid_by_itself_spoils_no_later_one() {
+    let world = World::sqlite().await;
+    let key = world.key().await;
+    world
+        .run_sql("CREATE TRIGGER full BEFORE INSERT ON jobs BEGIN SELECT RAISE(ROLLBACK, 'full'); END")
+        .await;
+    let submission = Submission { jobs: vec![job(&key)], idempotency: None, max_queued: u64::MAX };
+    world.store.submit(&key, submission, NOW).await.expect_err("undone");
+    world.run_sql("DROP TRIGGER full").await;
+    world.submit(&job(&key)).await;
+    world.claim(LONG).await;
 }

@@ -103,6 +103,30 @@ fn what_is_not_one_json_object_is_refused() {
 }
 
 #[test]
+fn a_list_is_no_object() {
+    let source = r#"["url","http://e.com/v.mp4",null,null]"#;
+    let output = r#"["mp3",null,null,null,null,null,null,null,null,null]"#;
+    let whole = format!("[{source},{output},null]");
+    let cases = [
+        (parse_extract(whole.as_bytes()).map(drop), "expected an object"),
+        (parse_extract(with("/source", source).as_bytes()).map(drop), "`source`: invalid type"),
+        (parse_extract(with("/output", output).as_bytes()).map(drop), "`output`: invalid type"),
+        (
+            parse_extract(with("/options", "[null,null,null,null,null]").as_bytes()).map(drop),
+            "`options`: invalid type",
+        ),
+        (parse_batch(format!("[[{PLAIN}],null]").as_bytes()).map(drop), "expected an object"),
+        (parse_batch(batch(&[PLAIN, &whole]).as_bytes()).map(drop), "jobs[1]: invalid type"),
+    ];
+    for (parsed, named) in cases {
+        let error = parsed.expect_err(named);
+        let details = error.details.as_deref().unwrap_or_default();
+        assert_eq!(error.code, ErrorCode::InvalidRequest);
+        assert!(details.contains(named), "{details:?} does not name {named:?}");
+    }
+}
+
+#[test]
 fn metadata_is_bounded_in_pairs_and_bytes() {
     let many: Map<String, Value> = (0..17).map(|n| (n.to_string(), Value::from("x"))).collect();
     assert!(parse_extract(with("/options/metadata", &Value::Object(many).to_string()).as_bytes()).is_err());
