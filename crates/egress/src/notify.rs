@@ -105,7 +105,10 @@ impl Webhooks {
             match connection.send(request).await {
                 Ok(response) => return Ok((connection, response)),
                 Err(failed) => match failed.unsent {
-                    Some(unsent) if was_kept => request = unsent,
+                    Some(unsent) if was_kept => {
+                        attempt.takes_back();
+                        request = unsent;
+                    }
                     _ => return Err(class_of_break(&failed.cause)),
                 },
             }

@@ -86,6 +86,12 @@ impl Attempt {
         self.enter(Phase::Answer);
     }
 
+    /// The connection had ended before: none of the request was on it.
+    pub(super) fn takes_back(&mut self) {
+        self.now_in = None;
+        self.sent_on = None;
+    }
+
     /// What came of it. Out of time after the status, what was said by then is the answer.
     pub(super) fn end(mut self, error: Option<SendError>) -> SendOutcome {
         let now = Instant::now();

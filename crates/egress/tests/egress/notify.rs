@@ -5,6 +5,8 @@ use std::time::Duration;
 use domain::{Secret, SecretHeader, SendError, SendOutcome, Timestamp};
 use egress::Egress;
 use testkit::host::{Host, Reply, Seen, Step};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::kit::{BODY, Names, SECRET, Sending, config, egress, egress_with, event, hurried};
 
@@ -209,6 +211,26 @@ async fn what_is_neither_a_replay_nor_expired_says_nothing_of_it() {
     post(&host.url("/")).await;
     let seen = &host.seen()[0];
     assert_eq!((seen.header("webhook-replay"), seen.header("webhook-file-expired")), (None, None));
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut request = Vec::new();
+        while !request.ends_with(BODY) {
+            stream.read_buf(&mut request).await.expect("the request");
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.expect("the answer is sent");
+        // Until the other side hangs up.
+        stream.read_to_end(&mut request).await
+    });
+    let egress = egress(config());
+    assert!(post_with(&egress, &url, 1).await.is_delivered());
+    let hung_up = tokio::time::timeout(Duration::from_secs(30), served).await.expect("closed in time");
+    assert_eq!(hung_up.expect("the receiver ran").expect("an orderly end"), 0);
 }
 
 #[tokio::test]
