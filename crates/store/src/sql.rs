@@ -114,7 +114,7 @@ const POSTGRES: Dialect = Dialect {
     skip_locked: "FOR UPDATE SKIP LOCKED",
     for_update: "FOR UPDATE",
     bytes: "BYTEA",
-    each: "json_array_elements(CAST($1 AS JSON)) AS j",
+    each: "jsonb_array_elements(CAST($1 AS JSONB)) AS j",
     answer: "decode(j.value ->> 'answer', 'hex')",
 };
 

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use domain::{
-    Delivery, DeliveryAttempt, DeliveryState, EndpointVerdict, Lease, NodeId, SendError, SendOutcome,
+    Delivery, DeliveryAttempt, DeliveryState, EndpointVerdict, Lease, NodeId, Phases, SendError, SendOutcome,
     Timestamp,
 };
 use store::{Next, RecordedDelivery};
@@ -58,8 +58,10 @@ impl World {
     }
 }
 
-fn answered(lease: &Lease<Delivery>, status: u16) -> DeliveryAttempt {
+pub(crate) fn answered(lease: &Lease<Delivery>, status: u16) -> DeliveryAttempt {
     let outcome = SendOutcome {
+        phases: Phases { connect: Some(Duration::from_micros(7)), ..Phases::default() },
+        request: vec![("host".to_owned(), "h \"é\"".to_owned()), ("a".to_owned(), "[secret]".to_owned())],
         answer: b"\x00answer".to_vec(),
         retry_after: Some(secs(9)),
         took: Duration::from_micros(1_234),

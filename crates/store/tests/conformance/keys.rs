@@ -1,4 +1,4 @@
-use domain::{KeyId, Secret};
+use domain::{KeyId, Secret, SecretHeader};
 
 use crate::on_both;
 use crate::world::{NOW, World, bytes, new_key, secs};
@@ -51,7 +51,48 @@ async fn a_configured_key_is_put_at_each_start(world: World) {
     assert_eq!(world.complete(&lease).await, 2, "a new start began to count anew");
 }
 
+async fn secrets_rotate_with_an_overlap(world: World) {
+    let new = new_key("ours");
+    let key = &new.key.id;
+    world.store.create_key(&new).await.expect("created");
+    let [second, third] = ["whsec_2", "whsec_3"].map(Secret::new);
+    let signing = async |at| world.store.signing_keys(key, at).await.expect("read").secrets;
+    let day = secs(24 * 3600);
+    assert!(world.store.rotate_secret(key, &second, day, NOW).await.expect("rotated"));
+    let end = NOW.plus(day);
+    assert_eq!(signing(end.minus(secs(1))).await, [second.clone(), new.webhook_secret.clone()]);
+    assert_eq!(signing(end).await, [second.clone()]);
+    let later = NOW.plus(secs(60));
+    assert!(world.store.rotate_secret(key, &third, secs(10), later).await.expect("rotated"));
+    assert_eq!(signing(later).await, [third.clone(), second, new.webhook_secret]);
+    assert_eq!(signing(later.plus(secs(10))).await, [third], "the shorter overlap did not end the first");
+    let nobody = KeyId::from_random(bytes());
+    assert!(!world.store.rotate_secret(&nobody, &Secret::new("x"), day, NOW).await.expect("answered"));
+}
+
+async fn private_keys_and_a_header_are_kept_with_a_key(world: World) {
+    let (key, nobody) = (world.key().await, KeyId::from_random(bytes()));
+    let [old, new] = ["whsk_1", "whsk_2"].map(Secret::new);
+    for private_key in [&old, &new] {
+        assert!(world.store.add_private_key(&key, private_key).await.expect("added"));
+    }
+    assert!(!world.store.add_private_key(&nobody, &old).await.expect("answered"));
+    let signing = async || world.store.signing_keys(&key, NOW).await.expect("read");
+    assert_eq!(signing().await.private_keys, [new, old]);
+    assert_eq!(signing().await.header, None);
+    for value in ["t0ken", "another"] {
+        let header = SecretHeader { name: "x-token".to_owned(), value: Secret::new(value) };
+        assert!(world.store.set_header(&key, Some(&header)).await.expect("set"));
+        assert_eq!(signing().await.header, Some(header));
+    }
+    assert!(world.store.set_header(&key, None).await.expect("unset"));
+    assert_eq!(signing().await.header, None);
+    assert!(!world.store.set_header(&nobody, None).await.expect("answered"));
+}
+
 on_both! {
+    secrets_rotate_with_an_overlap
+    private_keys_and_a_header_are_kept_with_a_key
     a_key_is_known_by_its_secret_until_it_is_revoked
     a_configured_key_is_put_at_each_start
 }

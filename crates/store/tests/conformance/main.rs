@@ -3,10 +3,12 @@
 
 mod claiming;
 mod delivering;
+mod endpoints;
 mod finishing;
 mod keeping;
 mod keys;
 mod opening;
+mod replaying;
 mod submitting;
 mod waking;
 mod world;

@@ -1,5 +1,5 @@
-use domain::{DeliveryId, SigningKeys};
-use store::{DatabaseUrl, MasterKey, Store, StoreError};
+use domain::{DeliveryId, KeyId, SigningKeys};
+use store::{DatabaseUrl, DeliveryFilter, MasterKey, Store, StoreError};
 
 use crate::on_both;
 use crate::world::{LONG, NOW, World, job, new_key};
@@ -29,6 +29,51 @@ const DROP_EVERYTHING: &str = "DROP TABLE delivery_attempts; DROP TABLE deliveri
     DROP TABLE endpoints; DROP TABLE private_keys; DROP TABLE secret_headers; DROP TABLE replays; \
     DROP TABLE idempotency; DROP TABLE job_leases; DROP TABLE jobs; DROP TABLE queue_turns; \
     DROP TABLE event_counters; DROP TABLE signing_secrets; DROP TABLE keys; DROP TABLE service;";
+
+/// A database of the first version, with two deliveries that wait and one that was made.
+async fn what_was_there_before_endpoints_gets_one(world: World) {
+    let bytes = if world.store.is_embedded() { "BLOB" } else { "BYTEA" };
+    let first = include_str!("../../migrations/0001_start.sql").replace("{bytes}", bytes);
+    let tables = DROP_EVERYTHING.replace("DROP TABLE service;", "UPDATE service SET version = 1;");
+    let rows = format!(
+        "INSERT INTO keys (id, name, scopes, api_key_hash, created_at) \
+             VALUES ('key_0000000000000001', 'k', 'webhooks', CAST('h' AS {bytes}), 0); \
+         INSERT INTO jobs (id, key_id, position, spec, priority, created_at, state, not_before, fence, attempts, \
+             percent, swept) VALUES ('job_0000000000000001', 'key_0000000000000001', 0, '{{}}', 1, 0, 'failed', \
+             0, 1, 1, 0, 0);"
+    );
+    let deliveries = [
+        (1, "https://a.example/", "pending", 0),
+        (2, "https://a.example/", "delivered", 1),
+        (3, "https://b.example/", "pending", 2),
+    ];
+    let deliveries = deliveries.map(|(n, url, state, attempts)| {
+        format!(
+            "INSERT INTO events (id, key_id, sequence, job_id, kind, body, created_at) VALUES \
+                 ('msg_000000000000000{n}', 'key_0000000000000001', {n}, 'job_0000000000000001', 'job.failed', \
+                 CAST('b' AS {bytes}), 0); \
+             INSERT INTO deliveries (id, key_id, event_id, job_id, receiver, url, state, next_at, attempts, \
+                 created_at) VALUES ('dlv_000000000000000{n}', 'key_0000000000000001', \
+                 'msg_000000000000000{n}', 'job_0000000000000001', 'a.example:443', '{url}', '{state}', 5, \
+                 {attempts}, 0);"
+        )
+    });
+    let deliveries = deliveries.concat();
+    // All three are of one job here, which ends but once.
+    let one_event_a_job = "DROP INDEX events_final;";
+    let script = [tables.as_str(), &first, &rows, one_event_a_job, &deliveries].concat();
+    world.run_sql(Box::leak(script.into_boxed_str())).await;
+    world.store.migrate().await.expect("migrated");
+
+    let claimed = world.send(10, LONG, NOW).await;
+    let mut claimed: Vec<_> =
+        claimed.iter().map(|lease| (lease.item.id.as_str(), lease.attempt, lease.item.failures)).collect();
+    claimed.sort_unstable();
+    assert_eq!(claimed, [("dlv_0000000000000001", 1, 0), ("dlv_0000000000000003", 3, 2)]);
+    let key = KeyId::parse("key_0000000000000001").expect("an id");
+    let page = world.store.deliveries(&key, &DeliveryFilter::default(), None, 10).await.expect("read");
+    assert_eq!(page.items.len(), 3);
+}
 
 async fn a_newer_schema_is_refused(world: World) {
     world.run_sql("UPDATE service SET version = 1000").await;
@@ -111,6 +156,7 @@ async fn a_closed_store_is_unavailable(world: World) {
 }
 
 on_both! {
+    what_was_there_before_endpoints_gets_one
     many_connections_migrate_at_once
     a_newer_schema_is_refused
     another_master_key_is_refused_at_the_start

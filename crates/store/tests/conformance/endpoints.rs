@@ -1,0 +1,259 @@
+use domain::{Delivery, EndpointState, EndpointVerdict, KeyId, Lease, NodeId, Timestamp, WebUrl};
+use store::Next;
+
+use crate::delivering::answered;
+use crate::on_both;
+use crate::world::{LONG, NONE, NOW, World, bytes, job, secs};
+
+const SUCCEEDED: EndpointVerdict = EndpointVerdict::Succeeded;
+const FAILED: EndpointVerdict = EndpointVerdict::Failed { open_until: None };
+
+fn opened(until: Timestamp) -> EndpointVerdict {
+    EndpointVerdict::Failed { open_until: Some(until) }
+}
+
+impl World {
+    /// An event of this key on its way to this URL.
+    pub(crate) async fn event_for(&self, key: &KeyId, url: &str) {
+        let mut job = job(key);
+        job.spec.options.webhook = Some(WebUrl::parse(url).expect("a URL"));
+        self.submit(&job).await;
+        let lease = self.claim(LONG).await;
+        self.complete(&lease).await;
+    }
+
+    async fn failed(&self, lease: &Lease<Delivery>, verdict: EndpointVerdict, retry_at: Timestamp) {
+        let group = [(lease.clone(), answered(lease, 500), Next::RetryAt(retry_at), verdict)];
+        assert_eq!(self.store.record_attempts(&group, NOW).await.expect("recorded"), [true]);
+    }
+
+    async fn endpoint(&self, key: &KeyId) -> domain::Endpoint {
+        let mut endpoints = self.store.endpoints(key).await.expect("read");
+        assert_eq!(endpoints.len(), 1);
+        endpoints.remove(0)
+    }
+}
+
+async fn an_endpoint_is_one_url_of_one_key_and_its_health_is_its_own(world: World) {
+    let (one, two) = (world.key().await, world.key().await);
+    for (key, url) in
+        [(&one, "https://h.example/a"), (&one, "https://h.example/b"), (&two, "https://h.example/a")]
+    {
+        for _ in 0..2 {
+            world.event_for(key, url).await;
+        }
+    }
+    let due = world.store.due_endpoints(NOW, 10).await.expect("read");
+    assert_eq!(due.len(), 3);
+    assert!(due.iter().all(|due| due.receiver.as_str() == "h.example:443" && !due.is_probe));
+    assert_eq!(world.store.due_endpoints(NOW, 2).await.expect("read").len(), 2);
+
+    let leases = world.store.claim_deliveries(&world.node, &due[0].id, 10, LONG, NOW).await.expect("claimed");
+    assert_eq!(leases.len(), 2, "another endpoint's were claimed");
+    assert!(
+        leases.iter().all(|lease| lease.item.endpoint() == due[0].id && lease.item.event.key == due[0].key)
+    );
+    let verdict = EndpointVerdict::Disable { reason: "it said 410".to_owned() };
+    world.failed(&leases[0], verdict, NOW).await;
+    world.failed(&leases[1], SUCCEEDED, NOW).await;
+    let left: Vec<_> =
+        world.store.due_endpoints(NOW, 10).await.expect("read").into_iter().map(|due| due.id).collect();
+    assert_eq!(left.len(), 2);
+    assert!(!left.contains(&due[0].id));
+    let endpoint = world.store.endpoint(&due[0].key, &due[0].id).await.expect("read").expect("the endpoint");
+    assert_eq!((endpoint.state, endpoint.reason.as_deref()), (EndpointState::Disabled, Some("it said 410")));
+    let other = if due[0].key == one { &two } else { &one };
+    assert_eq!(world.store.endpoint(other, &due[0].id).await.expect("read"), None);
+}
+
+async fn an_open_circuit_lets_nothing_through_and_then_one_probe_at_a_time(world: World) {
+    let key = world.key().await;
+    for _ in 0..3 {
+        world.event_for(&key, "https://h.example/").await;
+    }
+    let id = world.endpoint(&key).await.id;
+    let claim =
+        async |now| world.store.claim_deliveries(&world.node, &id, 10, LONG, now).await.expect("claimed");
+    let first = world.send(1, LONG, NOW).await.remove(0);
+    world.failed(&first, FAILED, NOW.plus(secs(5))).await;
+    let second = world.send(1, LONG, NOW).await.remove(0);
+    let reopens = NOW.plus(secs(60));
+    world.failed(&second, opened(reopens), NOW.plus(secs(5))).await;
+    let endpoint = world.endpoint(&key).await;
+    assert_eq!((endpoint.state, endpoint.failures), (EndpointState::Failing, 2));
+    assert_eq!((endpoint.first_failed_at, endpoint.retry_at), (Some(NOW), Some(reopens)));
+
+    let before = reopens.minus(secs(1));
+    assert_eq!(world.store.due_endpoints(before, 10).await.expect("read"), []);
+    assert_eq!(claim(before).await, []);
+    assert_eq!(world.store.next_delivery_due(NOW).await.expect("read"), Some(reopens));
+    world.event_for(&key, "https://h.example/").await;
+    assert_eq!(world.store.next_delivery_due(NOW).await.expect("read"), Some(reopens), "an event closed it");
+
+    let due = world.store.due_endpoints(reopens, 10).await.expect("read");
+    assert!(due.len() == 1 && due[0].is_probe && due[0].failures == 2, "{due:?}");
+    let probe = claim(reopens).await;
+    assert_eq!(probe.len(), 1);
+    world.event_for(&key, "https://h.example/").await;
+    assert_eq!(claim(reopens).await, [], "a second probe");
+    assert_eq!(world.store.due_endpoints(reopens, 10).await.expect("read"), [], "its probe is under way");
+
+    let later = reopens.plus(secs(60));
+    world.failed(&probe[0], opened(later), later).await;
+    assert_eq!(claim(later.minus(secs(1))).await, []);
+    let probe = claim(later).await;
+    assert_eq!(probe.len(), 1);
+    let group = [(probe[0].clone(), answered(&probe[0], 200), Next::Delivered, SUCCEEDED)];
+    world.store.record_attempts(&group, NOW).await.expect("recorded");
+    let endpoint = world.endpoint(&key).await;
+    assert_eq!((endpoint.state, endpoint.failures), (EndpointState::Healthy, 0));
+    assert_eq!((endpoint.first_failed_at, endpoint.retry_at), (None, None));
+    assert_eq!(claim(later).await.len(), 4, "what waited goes at once");
+}
+
+async fn a_lost_probe_is_followed_by_another(world: World) {
+    let key = world.key().await;
+    world.event_for(&key, "https://h.example/").await;
+    let lease = world.send(1, LONG, NOW).await.remove(0);
+    world.failed(&lease, opened(NOW), NOW).await;
+    let lost = world.send(1, NONE, NOW).await.remove(0);
+    let next = world.send(1, LONG, NOW).await.remove(0);
+    assert_eq!((lost.attempt, next.attempt), (2, 3));
+    assert_eq!(next.item.failures, 1, "an interruption is no failure of the receiver");
+    assert_eq!(world.endpoint(&key).await.failures, 1);
+}
+
+async fn what_is_handed_back_was_not_claimed(world: World) {
+    let key = world.key().await;
+    world.event_for(&key, "https://h.example/").await;
+    let lease = world.send(1, LONG, NOW).await.remove(0);
+    world.failed(&lease, opened(NOW), NOW).await;
+    let probe = world.send(1, LONG, NOW).await;
+    assert_eq!(world.send(1, LONG, NOW).await, []);
+    world.store.release_deliveries(&probe).await.expect("released");
+    let again = world.send(1, LONG, NOW).await;
+    assert_eq!(again, probe);
+    // Those of somebody else stay: an old lease and another node's.
+    let other = Lease { holder: NodeId::from_random(bytes()), ..again[0].clone() };
+    world.store.release_deliveries(&[lease, other]).await.expect("released");
+    assert_eq!(world.send(1, LONG, NOW).await, []);
+}
+
+async fn a_disabled_endpoint_keeps_its_events_until_it_is_enabled(world: World) {
+    let key = world.key().await;
+    for _ in 0..3 {
+        world.event_for(&key, "https://h.example/").await;
+    }
+    let held = world.send(2, LONG, NOW).await;
+    let reason = "five days of failures".to_owned();
+    world.failed(&held[0], EndpointVerdict::Disable { reason }, NOW).await;
+    // What was under way changes nothing any more, and nor does a new event.
+    let group = [(held[1].clone(), answered(&held[1], 200), Next::Delivered, SUCCEEDED)];
+    world.store.record_attempts(&group, NOW).await.expect("recorded");
+    world.event_for(&key, "https://h.example/").await;
+    let endpoint = world.endpoint(&key).await;
+    assert_eq!(endpoint.state, EndpointState::Disabled);
+    assert_eq!(world.send(10, LONG, NOW.plus(secs(1_000_000))).await, []);
+    assert_eq!(world.store.next_delivery_due(NOW).await.expect("read"), None);
+
+    let other = world.key().await;
+    let later = NOW.plus(secs(9));
+    assert!(!world.store.enable_endpoint(&other, &endpoint.id, later).await.expect("answered"));
+    assert!(world.store.enable_endpoint(&key, &endpoint.id, later).await.expect("enabled"));
+    let endpoint = world.endpoint(&key).await;
+    assert_eq!((endpoint.state, endpoint.failures, endpoint.reason), (EndpointState::Healthy, 0, None));
+    assert_eq!(endpoint.changed_at, later);
+    assert_eq!(world.send(10, LONG, later).await.len(), 3);
+}
+
+async fn verdicts_of_a_group_count_in_their_order(world: World) {
+    let key = world.key().await;
+    for _ in 0..4 {
+        world.event_for(&key, "https://h.example/").await;
+    }
+    let until = NOW.plus(secs(30));
+    let held = world.send(4, LONG, NOW).await;
+    let verdicts = [FAILED, opened(until), SUCCEEDED, FAILED];
+    let group: Vec<_> = held
+        .into_iter()
+        .zip(verdicts)
+        .map(|(lease, verdict)| (lease.clone(), answered(&lease, 500), Next::RetryAt(NOW), verdict))
+        .collect();
+    assert_eq!(world.store.record_attempts(&group, until).await.expect("recorded"), [true; 4]);
+    let endpoint = world.endpoint(&key).await;
+    assert_eq!((endpoint.state, endpoint.failures), (EndpointState::Healthy, 1));
+    assert_eq!((endpoint.first_failed_at, endpoint.retry_at), (Some(until), None));
+}
+
+async fn first_attempts_and_later_ones_share_a_claim(world: World) {
+    let key = world.key().await;
+    for _ in 0..8 {
+        world.event_for(&key, "https://h.example/").await;
+    }
+    for lease in world.send(8, LONG, NOW).await {
+        world.failed(&lease, FAILED, NOW.minus(secs(9))).await;
+    }
+    for _ in 0..8 {
+        world.event_for(&key, "https://h.example/").await;
+    }
+    let held = world.send(8, LONG, NOW).await;
+    assert_eq!(held.iter().filter(|lease| lease.attempt == 1).count(), 2);
+    assert_eq!(held.len(), 8);
+}
+
+/// While nodes claim and record, jobs end: no delivery may be left waiting for a claim that never comes.
+async fn no_delivery_is_forgotten_while_jobs_end_and_nodes_claim(world: World) {
+    const EVENTS: usize = 40;
+    let key = world.key().await;
+    let deliver = async |store: store::Store| {
+        let node = NodeId::from_random(bytes());
+        let mut delivered = 0;
+        for due in store.due_endpoints(NOW, 10).await.expect("read") {
+            let claimed = store.claim_deliveries(&node, &due.id, 3, LONG, NOW).await.expect("claimed");
+            let group: Vec<_> = claimed
+                .into_iter()
+                .map(|lease| (lease.clone(), answered(&lease, 200), Next::Delivered, SUCCEEDED))
+                .collect();
+            delivered += store.record_attempts(&group, NOW).await.expect("recorded").len();
+        }
+        delivered
+    };
+    let tasks: Vec<_> = (0..3)
+        .map(|_| {
+            let store = world.store.clone();
+            tokio::spawn(async move {
+                let mut delivered = 0;
+                for _ in 0..60 {
+                    delivered += deliver(store.clone()).await;
+                }
+                delivered
+            })
+        })
+        .collect();
+    for _ in 0..EVENTS {
+        world.event_for(&key, "https://h.example/").await;
+    }
+    let mut delivered = 0;
+    for task in tasks {
+        delivered += task.await.expect("a task");
+    }
+    loop {
+        match deliver(world.store.clone()).await {
+            0 => break,
+            more => delivered += more,
+        }
+    }
+    assert_eq!(delivered, EVENTS);
+    assert_eq!(world.store.next_delivery_due(NOW).await.expect("read"), None);
+}
+
+on_both! {
+    an_endpoint_is_one_url_of_one_key_and_its_health_is_its_own
+    an_open_circuit_lets_nothing_through_and_then_one_probe_at_a_time
+    a_lost_probe_is_followed_by_another
+    what_is_handed_back_was_not_claimed
+    a_disabled_endpoint_keeps_its_events_until_it_is_enabled
+    verdicts_of_a_group_count_in_their_order
+    first_attempts_and_later_ones_share_a_claim
+    no_delivery_is_forgotten_while_jobs_end_and_nodes_claim
+}

@@ -1,0 +1,129 @@
+use domain::{DeliveryId, DeliveryState, EndpointVerdict, JobId, KeyId, Receiver, ReplayId};
+use store::{Cursor, DeliveryFilter, Next, ReplayFilter};
+
+use crate::delivering::answered;
+use crate::on_both;
+use crate::world::{LONG, NOW, World, bytes, secs};
+
+const URL: &str = "https://h.example/";
+
+impl World {
+    /// `count` deliveries of a new key that came to this.
+    async fn ended(&self, count: usize, next: Next) -> KeyId {
+        let key = self.key().await;
+        for _ in 0..count {
+            self.event_for(&key, URL).await;
+        }
+        let held = self.send(count, LONG, NOW).await;
+        assert_eq!(held.len(), count);
+        let group: Vec<_> = held
+            .into_iter()
+            .map(|lease| (lease.clone(), answered(&lease, 500), next, EndpointVerdict::Succeeded))
+            .collect();
+        self.store.record_attempts(&group, NOW).await.expect("recorded");
+        key
+    }
+
+    async fn ids(&self, key: &KeyId, filter: &DeliveryFilter) -> Vec<DeliveryId> {
+        let page = self.store.deliveries(key, filter, None, 100).await.expect("read");
+        assert_eq!(page.next, None);
+        page.items.into_iter().map(|item| item.id).collect()
+    }
+}
+
+async fn deliveries_are_listed_in_pages_and_filtered(world: World) {
+    let key = world.ended(5, Next::Exhausted).await;
+    world.ended(1, Next::Exhausted).await;
+    let (mut seen, mut cursor): (Vec<DeliveryId>, Option<Cursor>) = (Vec::new(), None);
+    let all = DeliveryFilter::default();
+    for expected in [2, 2, 1] {
+        let page = world.store.deliveries(&key, &all, cursor.as_ref(), 2).await.expect("read");
+        assert_eq!(page.items.len(), expected);
+        seen.extend(page.items.into_iter().map(|item| item.id));
+        cursor = page.next.map(|next| Cursor::parse(&next.to_text()).expect("its own text"));
+    }
+    assert_eq!(cursor, None);
+    assert_eq!(seen, world.ids(&key, &all).await);
+    let last = seen.last().expect("the oldest");
+    let one = world.store.delivery(&key, last).await.expect("read").expect("it is there");
+    assert_eq!((one.state, one.attempts.len(), one.next_at), (DeliveryState::Exhausted, 1, None));
+    assert_eq!((one.created_at, one.endpoint.url.as_written()), (NOW, URL));
+    assert_eq!(world.store.delivery(&world.key().await, last).await.expect("read"), None);
+
+    let job = Some(one.delivery.event.job.clone());
+    let receiver = |text: &str| Some(Receiver::from_stored(text.to_owned()));
+    for (filter, expected) in [
+        (DeliveryFilter { job, ..all.clone() }, 1),
+        (DeliveryFilter { job: Some(JobId::from_random([9; 8])), ..all.clone() }, 0),
+        (DeliveryFilter { state: Some(DeliveryState::Exhausted), ..all.clone() }, 5),
+        (DeliveryFilter { state: Some(DeliveryState::Pending), ..all.clone() }, 0),
+        (DeliveryFilter { receiver: receiver("h.example:443"), ..all.clone() }, 5),
+        (DeliveryFilter { receiver: receiver("h.example:80"), ..all.clone() }, 0),
+        (DeliveryFilter { after: Some(NOW), ..all.clone() }, 5),
+        (DeliveryFilter { after: Some(NOW.plus(secs(1))), ..all.clone() }, 0),
+        (DeliveryFilter { before: Some(NOW), ..all.clone() }, 0),
+        (DeliveryFilter { before: Some(NOW.plus(secs(1))), ..all.clone() }, 5),
+    ] {
+        assert_eq!(world.ids(&key, &filter).await.len(), expected, "{filter:?}");
+    }
+    let page = world.store.deliveries(&key, &all, None, 1).await.expect("read");
+    let item = &page.items[0];
+    assert_eq!((item.attempts, item.last_status, item.last_error), (1, Some(500), None));
+    for text in ["", "x", "1.dlv_", ".dlv_0000000000000001", "1,dlv_0000000000000001"] {
+        assert!(Cursor::parse(text).is_err(), "{text} was taken");
+    }
+}
+
+async fn a_replay_is_numbered_on_and_begins_its_retries_anew(world: World) {
+    let key = world.ended(1, Next::Exhausted).await;
+    let id = world.ids(&key, &DeliveryFilter::default()).await.remove(0);
+    let later = NOW.plus(secs(100));
+    assert!(!world.store.replay(&world.key().await, &id, later).await.expect("answered"));
+    assert!(world.store.replay(&key, &id, later).await.expect("replayed"));
+    assert_eq!(world.send(1, LONG, later.minus(secs(1))).await, []);
+    let lease = world.send(1, LONG, later).await.remove(0);
+    assert_eq!((&lease.item.id, lease.attempt), (&id, 2));
+    assert!(lease.item.is_replay && lease.item.failures == 0 && !lease.item.is_file_gone);
+    assert!(world.store.replay(&key, &id, later).await.expect("answered"), "it is under way");
+    let group = [(lease.clone(), answered(&lease, 200), Next::Delivered, EndpointVerdict::Succeeded)];
+    assert_eq!(world.store.record_attempts(&group, later).await.expect("recorded"), [true]);
+
+    world.store.mark_swept(&[lease.item.event.job.clone()]).await.expect("marked");
+    assert!(
+        world.store.replay(&key, &id, later).await.expect("replayed"),
+        "what was delivered can be replayed"
+    );
+    let lease = world.send(1, LONG, later).await.remove(0);
+    assert_eq!((lease.attempt, lease.item.is_file_gone), (3, true));
+}
+
+async fn many_are_replayed_page_by_page(world: World) {
+    let key = world.ended(5, Next::Exhausted).await;
+    let other = world.ended(1, Next::Exhausted).await;
+    world.event_for(&key, URL).await;
+    let later = NOW.plus(secs(1));
+    let filter = ReplayFilter { state: Some(DeliveryState::Exhausted), ..ReplayFilter::default() };
+    let id = world.store.start_replay(&key, &filter, later).await.expect("begun");
+    let progress = async || {
+        let progress = world.store.replay_progress(&key, &id).await.expect("read").expect("it is there");
+        (progress.total, progress.replayed, progress.finished_at)
+    };
+    assert_eq!(progress().await, (5, 0, None));
+    assert_eq!(world.store.replay_progress(&other, &id).await.expect("read"), None);
+    assert_eq!(world.store.replay_progress(&key, &ReplayId::from_random(bytes())).await.expect("read"), None);
+    for expected in [(5, 2, None), (5, 4, None), (5, 5, Some(later))] {
+        let ran = world.store.run_replays(2, later).await.expect("ran").expect("there is more to do");
+        assert_eq!((ran.total, ran.replayed, ran.finished_at), expected);
+        assert_eq!(progress().await, expected);
+    }
+    assert_eq!(world.store.run_replays(2, later).await.expect("ran"), None);
+    let held = world.send(10, LONG, later).await;
+    assert_eq!(held.iter().filter(|lease| lease.item.is_replay).count(), 5);
+    assert_eq!(held.iter().filter(|lease| !lease.item.is_replay).count(), 1);
+}
+
+on_both! {
+    deliveries_are_listed_in_pages_and_filtered
+    a_replay_is_numbered_on_and_begins_its_retries_anew
+    many_are_replayed_page_by_page
+}
