@@ -88,7 +88,7 @@ async fn a_replay_is_numbered_on_and_begins_its_retries_anew(world: World) {
     let group = [(lease.clone(), answered(&lease, 200), Next::Delivered, EndpointVerdict::Succeeded)];
     assert_eq!(world.store.record_attempts(&group, later).await.expect("recorded"), [true]);
 
-    world.store.mark_swept(&[lease.item.event.job.clone()]).await.expect("marked");
+    world.store.mark_swept(std::slice::from_ref(&lease.item.event.job)).await.expect("marked");
     assert!(
         world.store.replay(&key, &id, later).await.expect("replayed"),
         "what was delivered can be replayed"
