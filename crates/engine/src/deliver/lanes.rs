@@ -73,13 +73,27 @@ impl Lane {
         self.due.pop_front()
     }
 
-    /// How many more should be claimed: what the window has free, and some ahead where it is quick.
+    /// How many more should be claimed: what the window has free, and some ahead where it is quick. What is ahead is
+    /// fetched when half of it is used up, for a claim of many costs hardly more than a claim of one.
     fn wanted(&self) -> usize {
         let window = self.window.size();
-        let ahead = self.usual_secs.map_or(0.0, |secs| window as f64 * AHEAD.as_secs_f64() / secs.max(1e-4));
-        let ahead =
-            if self.usual_secs.is_some_and(|secs| secs < AHEAD.as_secs_f64()) { ahead as usize } else { 0 };
-        (window + ahead.min(MOST_AHEAD)).saturating_sub(self.in_flight + self.ready.len())
+        let ahead = self.ahead(window);
+        if ahead > 0 && self.ready.len() > ahead / 2 {
+            return 0;
+        }
+        (window + ahead).saturating_sub(self.in_flight + self.ready.len())
+    }
+
+    /// How many the receiver can take in the time that is fetched ahead for; none if one takes longer than that.
+    fn ahead(&self, window: usize) -> usize {
+        match self.usual_secs {
+            Some(secs) if secs < AHEAD.as_secs_f64() => {
+                let ahead = window as f64 * AHEAD.as_secs_f64() / secs.max(1e-6);
+                // Not negative, and bounded; the cast saturates.
+                (ahead as usize).min(MOST_AHEAD)
+            }
+            _ => 0,
+        }
     }
 }
 
