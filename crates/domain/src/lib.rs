@@ -9,6 +9,7 @@
 pub mod delivery;
 pub mod endpoint;
 pub mod failure;
+pub mod filename;
 pub mod ids;
 pub mod job;
 pub mod key;
@@ -27,6 +28,7 @@ pub use delivery::{
 };
 pub use endpoint::{Endpoint, EndpointState, EndpointVerdict};
 pub use failure::{Failure, FailureCode, PublicFailure, Retry};
+pub use filename::Filename;
 pub use ids::{BatchId, DeliveryId, EndpointId, EventId, JobId, KeyId, NodeId, ReplayId};
 pub use job::{
     Completed, Failed, InputFile, Job, JobState, Percent, Processing, Progress, Queued, ResultFile, Step,
@@ -41,8 +43,8 @@ pub use retry::RetryPolicy;
 pub use secret::Secret;
 pub use signing::{SecretHeader, SigningKeys};
 pub use spec::{
-    AudioFormat, Bitrate, Filename, JobOptions, JobSpec, Loudness, OutputSpec, Priority, Quality,
-    SourceHeader, SourceSpec, SpecError, SpecPart,
+    AudioFormat, Bitrate, JobOptions, JobSpec, Loudness, OutputSpec, Priority, Quality, SourceHeader,
+    SourceSpec, SpecError, SpecPart,
 };
 pub use time::Timestamp;
 pub use web::{SourceUrl, WebUrl, WebhookUrl};
