@@ -129,7 +129,7 @@ impl Submit {
     }
 
     async fn estimate_secs(&self) -> Result<u64, StoreError> {
-        let ahead = self.store.queue_depth().await?.queued;
+        let ahead = self.store.queued_jobs().await?;
         Ok(self.config.estimated_job_secs * (1 + ahead / self.config.workers.max(1)))
     }
 

@@ -142,7 +142,14 @@ impl Store {
         Ok((!jobs.is_empty()).then_some(jobs))
     }
 
-    /// How much work waits.
+    /// How many jobs wait.
+    pub async fn queued_jobs(&self) -> Result<u64, StoreError> {
+        let select = sql("SELECT COUNT(*) AS queued FROM jobs WHERE state = 'queued'");
+        let row = self.database.fetch_optional(select).await?;
+        row.map_or(Ok(0), |row| Ok(row.number("queued")?))
+    }
+
+    /// How much work waits, of each kind: for operators, since it counts deliveries too, of which there may be many.
     pub async fn queue_depth(&self) -> Result<QueueDepth, StoreError> {
         let select = sql("SELECT (SELECT COUNT(*) FROM jobs WHERE state = 'queued') AS queued, \
              (SELECT COUNT(*) FROM job_leases) AS processing, \

@@ -72,6 +72,7 @@ async fn a_token_has_one_effect_until_it_expires(world: World) {
     assert_eq!(submit(&key, 2, end).await, Submitted::Accepted, "it had expired");
     assert_eq!(submit(&key, 2, end).await, Submitted::Replayed(b"answer 2".to_vec()));
     assert_eq!(world.store.queue_depth().await.expect("read").queued, 3);
+    assert_eq!(world.store.queued_jobs().await.expect("read"), 3);
 }
 
 async fn of_many_submissions_at_once_one_has_an_effect(world: World) {
