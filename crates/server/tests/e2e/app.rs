@@ -83,9 +83,14 @@ impl TestApp {
 
     /// Stops it and starts it again in another role.
     pub(crate) async fn become_role(&mut self, role: &str) {
+        self.set("ROLE", role).await;
+    }
+
+    /// Stops it and starts it again with another setting.
+    pub(crate) async fn set(&mut self, name: &'static str, value: &str) {
         assert!(self.terminate().await.success());
-        self.options.settings.retain(|(name, _)| *name != "ROLE");
-        self.options.settings.push(("ROLE", role.to_owned()));
+        self.options.settings.retain(|(known, _)| *known != name);
+        self.options.settings.push((name, value.to_owned()));
         self.restart().await;
     }
 

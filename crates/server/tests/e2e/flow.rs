@@ -121,3 +121,23 @@ async fn a_webhook_that_fails_is_sent_again_with_the_same_id_and_bytes() {
     }
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn below_the_floor_of_free_disk_jobs_wait_instead_of_failing() {
+    let host = FileHost::of(&["second.m4a"]).await;
+    let options =
+        crate::app::Options::default().with("MIN_FREE_BYTES", "1000000TB").with("POLL_INTERVAL", "100ms");
+    let mut app = TestApp::start_with(options).await;
+    let body = json!({"source": {"type": "url", "url": host.url("second.m4a")}, "output": {"format": "wav"}});
+    let job = app.submit(&body).await;
+    // The loop has looked, and left the job where it is.
+    let deadline = tokio::time::Instant::now() + crate::app::PATIENCE;
+    while !app.log().contains("too little free disk") {
+        assert!(tokio::time::Instant::now() < deadline, "nothing is said of the disk");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(app.status(&job).await["status"], "queued");
+    app.set("MIN_FREE_BYTES", "1MB").await;
+    assert_eq!(app.wait_for_end(&job).await["status"], "completed");
+    app.stop().await;
+}
