@@ -179,8 +179,8 @@ pub(crate) fn stop_on_signal(stop: CancellationToken) -> Result<JoinHandle<()>, 
                 _ = interrupt.recv() => {}
             }
             if is_first {
-                tracing::info!("stopping; a second signal ends it at once");
                 stop.cancel();
+                tracing::info!("stopping; a second signal ends it at once");
             }
         }
         std::process::exit(FORCED);

@@ -12,6 +12,9 @@ pub(crate) fn start(settings: &Settings) -> Result<(), ConfigError> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // Else a line that cannot be written is told of on stderr, and where stderr is a pipe that nobody reads any
+        // more, that panics in whatever was logging.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     match settings.log_format {
         LogFormat::Text => lines.init(),

@@ -51,6 +51,11 @@ impl Running {
         }
     }
 
+    /// Reads no more of stderr: whoever read the log is gone.
+    fn close_stderr(&mut self) {
+        drop(self.0.stderr.take());
+    }
+
     fn terminate(&mut self) -> Option<i32> {
         let pid = self.0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
@@ -327,4 +332,19 @@ fn post(address: &str, body: &[u8], secret: &Secret) -> String {
 fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     Timestamp::from_millis(i64::try_from(since.as_millis()).expect("before the end of time"))
+}
+
+#[test]
+fn a_service_whose_log_nobody_reads_any_more_works_and_stops() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let mut service = Running::start(command(folder.path(), &["serve", "--listen", "127.0.0.1:0"]));
+    let listening = service.stderr_until("listening address=").pop().expect("a line");
+    let address = listening.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    service.close_stderr();
+    let mut client = TcpStream::connect(address.expect("an address")).expect("a connection");
+    client.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(service.terminate(), Some(0));
 }
