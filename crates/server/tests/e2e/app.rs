@@ -49,8 +49,9 @@ impl TestApp {
     pub(crate) async fn start_with(options: Options) -> Self {
         let data = TempDir::new().expect("a data dir");
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (child, log, address) = launch(data.path(), any_port, &options).await;
+        // Before the service: what fails here must not leave one running.
         let http = http_client();
+        let (child, log, address) = launch(data.path(), any_port, &options).await;
         Self { child, log, options, address, data, http }
     }
 

@@ -1,6 +1,7 @@
 //! Bad inputs: each gets its code and a message that helps, and the service is afterwards what it was before.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -246,15 +247,21 @@ async fn bad_inputs_get_their_code_and_leave_nothing_behind() {
     app.stop().await;
 }
 
-/// A name that this machine's hosts file gives to a private address, and that does not show it.
+/// A name that this machine's hosts file gives to an address of its own or of its network, and that does not show it.
 fn private_name() -> String {
+    let is_private = |address: &str| match address.parse() {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_private(),
+        Ok(IpAddr::V6(address)) => address.is_loopback(),
+        Err(_) => false,
+    };
     let hosts = std::fs::read_to_string("/etc/hosts").expect("a hosts file");
-    let mut names = hosts
-        .lines()
-        .filter(|line| line.starts_with("127."))
-        .flat_map(|line| line.split_whitespace().skip(1));
-    let name = names.find(|name| !name.starts_with("localhost"));
-    name.expect("/etc/hosts names this machine, as Debian's does: `127.0.1.1 NAME`").to_owned()
+    let mut lines = hosts.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let name = lines.find_map(|words| {
+        let (address, names) = words.split_first()?;
+        let name = names.iter().take_while(|word| !word.starts_with('#')).find(|name| **name != "localhost");
+        name.filter(|_| is_private(address)).map(ToString::to_string)
+    });
+    name.expect("/etc/hosts names this machine, as Debian's does: `127.0.1.1 NAME`")
 }
 
 #[tokio::test(flavor = "multi_thread")]
