@@ -137,6 +137,10 @@ impl Rows {
             bitrate_kbps: 192,
             method: Method::Encode,
             sha256: "0".repeat(64),
+            sample_rate: 48_000,
+            channels: 2,
+            damaged_packets: 0,
+            loudness: None,
         };
         let ending = Ending::Completed(Completed { at: now, result, expires_at: now.plus(DAY) });
         let id = EventId::from_random(random_id());

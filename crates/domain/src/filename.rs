@@ -1,6 +1,7 @@
 //! What a result is called.
 
-use crate::spec::{AudioFormat, SpecError, SpecPart};
+use crate::format::AudioFormat;
+use crate::spec::{SpecError, SpecPart};
 
 /// The name of a result, as asked for: with or without an extension.
 #[derive(Debug, Clone, PartialEq, Eq)]

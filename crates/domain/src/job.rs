@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::failure::PublicFailure;
 use crate::ids::{BatchId, JobId, KeyId};
+use crate::loudness::LoudnessReport;
 use crate::ports::Method;
 use crate::spec::JobSpec;
 use crate::time::Timestamp;
@@ -109,6 +110,14 @@ pub struct ResultFile {
     pub method: Method,
     /// SHA-256 of the file, in hex: the entity tag of downloads.
     pub sha256: String,
+    /// Hz.
+    pub sample_rate: u32,
+    /// Channels.
+    pub channels: u16,
+    /// Packets of the source that were damaged and left out.
+    pub damaged_packets: u64,
+    /// What normalising did, where it was asked for.
+    pub loudness: Option<LoudnessReport>,
 }
 
 /// Accepted, waiting for a free worker.

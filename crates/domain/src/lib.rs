@@ -10,10 +10,13 @@ pub mod delivery;
 pub mod endpoint;
 pub mod failure;
 pub mod filename;
+pub mod format;
 pub mod ids;
 pub mod job;
 pub mod key;
 pub mod lease;
+pub mod loudness;
+pub mod output;
 pub mod ports;
 pub mod retry;
 pub mod secret;
@@ -29,12 +32,15 @@ pub use delivery::{
 pub use endpoint::{Endpoint, EndpointState, EndpointVerdict};
 pub use failure::{Failure, FailureCode, PublicFailure, Retry};
 pub use filename::Filename;
+pub use format::{AudioFormat, SampleRates};
 pub use ids::{BatchId, DeliveryId, EndpointId, EventId, JobId, KeyId, NodeId, ReplayId};
 pub use job::{
     Completed, Failed, InputFile, Job, JobState, Percent, Processing, Progress, Queued, ResultFile, Step,
 };
 pub use key::{ApiKey, Scope, Scopes};
 pub use lease::Lease;
+pub use loudness::{Loudness, LoudnessReport, MeasuredLoudness};
+pub use output::{Bitrate, ChannelCount, OutputSpec, Quality, SampleRate, Span, TrackChoice};
 pub use ports::{
     AddressPolicy, AddressRefused, BoxFuture, Clock, ExtractOrder, Extracted, Extractor, Fetched, Method,
     Notice, Notifier, ProgressSink, Source, SourceOpener,
@@ -42,9 +48,6 @@ pub use ports::{
 pub use retry::RetryPolicy;
 pub use secret::Secret;
 pub use signing::{SecretHeader, SigningKeys};
-pub use spec::{
-    AudioFormat, Bitrate, JobOptions, JobSpec, Loudness, OutputSpec, Priority, Quality, SourceHeader,
-    SourceSpec, SpecError, SpecPart,
-};
+pub use spec::{JobOptions, JobSpec, Priority, SourceHeader, SourceSpec, SpecError, SpecPart};
 pub use time::Timestamp;
 pub use web::{SourceUrl, WebUrl, WebhookUrl};

@@ -12,8 +12,10 @@ use url::Url;
 use crate::delivery::{Event, SendOutcome};
 use crate::failure::Failure;
 use crate::job::{InputFile, Step};
+use crate::loudness::LoudnessReport;
+use crate::output::OutputSpec;
 use crate::signing::SigningKeys;
-use crate::spec::{OutputSpec, SourceSpec};
+use crate::spec::SourceSpec;
 use crate::time::Timestamp;
 use crate::web::WebhookUrl;
 
@@ -134,6 +136,10 @@ pub struct Extracted {
     pub constant_kbps: Option<u32>,
     /// Copied or encoded.
     pub method: Method,
+    /// Packets that were damaged and left out.
+    pub damaged_packets: u64,
+    /// What normalising did, where it was asked for.
+    pub loudness: Option<LoudnessReport>,
 }
 
 impl Extracted {

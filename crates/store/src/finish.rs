@@ -9,7 +9,8 @@ use crate::database::Tx;
 use crate::endpoints::expect_delivery;
 use crate::error::StoreError;
 use crate::queue::take_lease;
-use crate::row::{failure_to_text, input_to_text, result_to_text};
+use crate::result_row::result_to_text;
+use crate::row::{failure_to_text, input_to_text};
 use crate::sql::sql;
 use crate::{Store, millis};
 

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use domain::{
-    BatchId, Completed, Failed, FailureCode, InputFile, Job, JobId, JobState, KeyId, Method, Percent,
-    Priority, Processing, Progress, PublicFailure, Queued, ResultFile, Step, Timestamp,
+    BatchId, Completed, Failed, FailureCode, InputFile, Job, JobId, JobState, KeyId, Percent, Priority,
+    Processing, Progress, PublicFailure, Queued, Step, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
+use crate::result_row::result_from_text;
 use crate::spec_row::{from_text, spec_from_text, to_text};
 use crate::sql::{Row, Unreadable};
 use crate::vault::Vault;
@@ -36,17 +37,6 @@ struct InputRow {
 }
 
 #[derive(Serialize, Deserialize)]
-struct ResultRow {
-    filename: String,
-    location: String,
-    size: u64,
-    duration_secs: f64,
-    bitrate_kbps: u32,
-    method: String,
-    sha256: String,
-}
-
-#[derive(Serialize, Deserialize)]
 struct FailureRow {
     code: String,
     message: String,
@@ -64,12 +54,6 @@ pub(crate) fn priority_number(priority: Priority) -> i64 {
 pub(crate) fn input_to_text(input: &InputFile) -> Result<String, StoreError> {
     let InputFile { name, size, duration_secs, format } = input.clone();
     to_text(&InputRow { name, size, duration_secs, format })
-}
-
-pub(crate) fn result_to_text(result: &ResultFile) -> Result<String, StoreError> {
-    let ResultFile { filename, location, size, duration_secs, bitrate_kbps, method, sha256 } = result.clone();
-    let method = method.as_str().to_owned();
-    to_text(&ResultRow { filename, location, size, duration_secs, bitrate_kbps, method, sha256 })
 }
 
 pub(crate) fn failure_to_text(failure: &PublicFailure) -> Result<String, StoreError> {
@@ -113,17 +97,11 @@ fn state_from_row(row: &Row) -> Result<JobState, Unreadable> {
     match state.as_str() {
         "queued" => Ok(JobState::Queued(Queued { percent })),
         "processing" => Ok(JobState::Processing(processing_from_row(row)?)),
-        "completed" => {
-            let ResultRow { filename, location, size, duration_secs, bitrate_kbps, method, sha256 } =
-                from_text("outcome", &row.get::<String>("outcome")?)?;
-            let method = Method::parse(&method)
-                .ok_or_else(|| Unreadable("column `outcome`: no such method".to_owned()))?;
-            Ok(JobState::Completed(Completed {
-                at: Timestamp::from_millis(row.get("finished_at")?),
-                result: ResultFile { filename, location, size, duration_secs, bitrate_kbps, method, sha256 },
-                expires_at: Timestamp::from_millis(row.get("expires_at")?),
-            }))
-        }
+        "completed" => Ok(JobState::Completed(Completed {
+            at: Timestamp::from_millis(row.get("finished_at")?),
+            result: result_from_text(&row.get::<String>("outcome")?)?,
+            expires_at: Timestamp::from_millis(row.get("expires_at")?),
+        })),
         "failed" => {
             let FailureRow { code, message, details } = from_text("outcome", &row.get::<String>("outcome")?)?;
             let code = FailureCode::parse(&code)

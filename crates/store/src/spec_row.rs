@@ -4,8 +4,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::{
-    AudioFormat, Bitrate, EventKind, Filename, JobId, JobOptions, JobSpec, Loudness, OutputSpec, Priority,
-    Quality, SourceHeader, SourceSpec, WebUrl,
+    AudioFormat, Bitrate, ChannelCount, EventKind, Filename, JobId, JobOptions, JobSpec, Loudness,
+    OutputSpec, Priority, Quality, SampleRate, SourceHeader, SourceSpec, Span, TrackChoice, WebUrl,
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,20 @@ struct OutputRow {
     quality: String,
     bitrate: Option<String>,
     normalize: Option<LoudnessRow>,
+    #[serde(default)]
+    preserve_metadata: bool,
+    track: Option<TrackRow>,
+    start_secs: Option<f64>,
+    end_secs: Option<f64>,
+    channels: Option<u16>,
+    sample_rate: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum TrackRow {
+    Index(u32),
+    Language(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,19 +82,10 @@ pub(crate) fn spec_to_text(spec: &JobSpec, job: &JobId, vault: &Vault) -> Result
         Ok(HeaderRow { name: header.name.clone(), sealed: STANDARD.encode(sealed) })
     };
     let headers = headers.iter().map(seal).collect::<Result<_, StoreError>>()?;
-    let OutputSpec { format, quality, bitrate, normalize } = &spec.output;
     let options = &spec.options;
     let row = SpecRow {
         source: SourceRow::Url { url: url.as_written().to_owned(), headers },
-        output: OutputRow {
-            format: format.as_str().to_owned(),
-            quality: quality.as_str().to_owned(),
-            bitrate: bitrate.map(|bitrate| format!("{}k", bitrate.kbps())),
-            normalize: normalize.map(|loudness| LoudnessRow {
-                integrated_lufs: loudness.integrated_lufs,
-                true_peak_dbtp: loudness.true_peak_dbtp,
-            }),
-        },
+        output: output_to_row(&spec.output),
         options: OptionsRow {
             filename: options.filename.as_ref().map(|filename| filename.as_written().to_owned()),
             webhook: options.webhook.as_ref().map(|url| url.as_written().to_owned()),
@@ -105,21 +110,59 @@ pub(crate) fn spec_from_text(text: &str, job: &JobId, vault: &Vault) -> Result<J
     };
     let headers = headers.into_iter().map(open).collect::<Result<_, Unreadable>>()?;
     let url = WebUrl::parse(&url).map_err(|_| wrong("source.url"))?;
-    let format = AudioFormat::parse(&row.output.format).ok_or_else(|| wrong("output.format"))?;
-    let bitrate = row.output.bitrate.map(|text| Bitrate::parse(&text, format)).transpose();
-    let normalize = row.output.normalize.map(|loudness| Loudness {
+    Ok(JobSpec {
+        source: SourceSpec::Url { url, headers },
+        output: output_from_row(row.output)?,
+        options: options_from_row(row.options)?,
+    })
+}
+
+fn output_to_row(output: &OutputSpec) -> OutputRow {
+    let OutputSpec { format, quality, bitrate, normalize, preserve_metadata, .. } = output;
+    let OutputSpec { track, span, channels, sample_rate, .. } = output;
+    OutputRow {
+        format: format.as_str().to_owned(),
+        quality: quality.as_str().to_owned(),
+        bitrate: bitrate.map(|bitrate| format!("{}k", bitrate.kbps())),
+        normalize: normalize.map(|loudness| LoudnessRow {
+            integrated_lufs: loudness.integrated_lufs,
+            true_peak_dbtp: loudness.true_peak_dbtp,
+        }),
+        preserve_metadata: *preserve_metadata,
+        track: track.clone().map(|track| match track {
+            TrackChoice::Index(index) => TrackRow::Index(index),
+            TrackChoice::Language(language) => TrackRow::Language(language),
+        }),
+        start_secs: Some(span.start_secs).filter(|start| *start > 0.0),
+        end_secs: span.end_secs,
+        channels: channels.map(ChannelCount::get),
+        sample_rate: sample_rate.map(SampleRate::hz),
+    }
+}
+
+fn output_from_row(row: OutputRow) -> Result<OutputSpec, Unreadable> {
+    let format = AudioFormat::parse(&row.format).ok_or_else(|| wrong("output.format"))?;
+    let bitrate = row.bitrate.map(|text| Bitrate::parse(&text, format)).transpose();
+    let normalize = row.normalize.map(|loudness| Loudness {
         integrated_lufs: loudness.integrated_lufs,
         true_peak_dbtp: loudness.true_peak_dbtp,
     });
-    Ok(JobSpec {
-        source: SourceSpec::Url { url, headers },
-        output: OutputSpec {
-            format,
-            quality: Quality::parse(&row.output.quality).ok_or_else(|| wrong("output.quality"))?,
-            bitrate: bitrate.map_err(|_| wrong("output.bitrate"))?,
-            normalize,
-        },
-        options: options_from_row(row.options)?,
+    let track = row.track.map(|track| match track {
+        TrackRow::Index(index) => TrackChoice::Index(index),
+        TrackRow::Language(language) => TrackChoice::Language(language),
+    });
+    let channels = row.channels.map(|count| ChannelCount::parse(count.into())).transpose();
+    let sample_rate = row.sample_rate.map(|hz| SampleRate::parse(hz.into(), format)).transpose();
+    Ok(OutputSpec {
+        format,
+        quality: Quality::parse(&row.quality).ok_or_else(|| wrong("output.quality"))?,
+        bitrate: bitrate.map_err(|_| wrong("output.bitrate"))?,
+        normalize,
+        preserve_metadata: row.preserve_metadata,
+        track,
+        span: Span::parse(row.start_secs, row.end_secs).map_err(|_| wrong("output.start"))?,
+        channels: channels.map_err(|_| wrong("output.channels"))?,
+        sample_rate: sample_rate.map_err(|_| wrong("output.sample_rate"))?,
     })
 }
 

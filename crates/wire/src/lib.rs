@@ -8,6 +8,7 @@
 
 pub mod error;
 pub mod event;
+pub mod loudness;
 pub mod query;
 pub mod request;
 pub mod response;

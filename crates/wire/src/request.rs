@@ -2,8 +2,7 @@
 //! never silently dropped.
 
 use domain::{
-    AudioFormat, Bitrate, EventKind, Filename, JobOptions, JobSpec, Loudness, OutputSpec, Priority, Quality,
-    SourceSpec, SpecError, SpecPart, WebUrl, WebhookUrl,
+    EventKind, Filename, JobOptions, JobSpec, Priority, SourceSpec, SpecError, SpecPart, WebUrl, WebhookUrl,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,9 +12,11 @@ use crate::error::{ErrorCode, RequestError};
 
 mod headers;
 mod object;
+mod output;
 mod webhook;
 
 use object::Object;
+use output::OutputRequest;
 pub use webhook::{ReplayRequest, parse_replay, parse_test};
 
 /// The most jobs that a batch has.
@@ -40,28 +41,6 @@ struct SourceRequest {
     url: Option<String>,
     file: Option<String>,
     headers: Option<Map<String, Value>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct OutputRequest {
-    format: String,
-    quality: Option<String>,
-    bitrate: Option<String>,
-    normalize: Option<Value>,
-    preserve_metadata: Option<bool>,
-    track: Option<Value>,
-    start: Option<f64>,
-    end: Option<f64>,
-    channels: Option<u32>,
-    sample_rate: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct NormalizeRequest {
-    loudness: Option<f64>,
-    true_peak: Option<f64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -144,7 +123,7 @@ fn describe(error: serde_path_to_error::Error<serde_json::Error>) -> RequestErro
 fn parse_spec(request: ExtractRequest) -> Result<JobSpec, RequestError> {
     let spec = JobSpec {
         source: parse_source(request.source.0)?,
-        output: parse_output(request.output.0)?,
+        output: output::parse(request.output.0)?,
         options: parse_options(request.options.map(|Object(options)| options).unwrap_or_default())?,
     };
     Ok(spec)
@@ -167,67 +146,6 @@ fn parse_source(request: SourceRequest) -> Result<SourceSpec, RequestError> {
         WebUrl::parse(&text).map_err(|reason| SpecError::new(SpecPart::Source, "source.url", reason))?;
     let headers = headers::parse(request.headers.unwrap_or_default())?;
     Ok(SourceSpec::Url { url, headers })
-}
-
-fn parse_output(request: OutputRequest) -> Result<OutputSpec, RequestError> {
-    refuse_unsupported(&request)?;
-    let refuse = |field: &str, choices: &str| {
-        SpecError::new(SpecPart::Output, format!("output.{field}"), format!("there are {choices}"))
-    };
-    let format = AudioFormat::parse(&request.format)
-        .ok_or_else(|| refuse("format", "mp3, aac, flac, wav, ogg and opus"))?;
-    let quality = match request.quality.as_deref() {
-        None => Quality::default(),
-        Some(text) => {
-            Quality::parse(text).ok_or_else(|| refuse("quality", "low, medium, high and extreme"))?
-        }
-    };
-    let bitrate = request.bitrate.map(|text| Bitrate::parse(&text, format)).transpose()?;
-    let normalize = request.normalize.map_or(Ok(None), parse_normalize)?;
-    Ok(OutputSpec { format, quality, bitrate, normalize })
-}
-
-/// Options of the contract that this version cannot honour are refused by name rather than dropped.
-fn refuse_unsupported(request: &OutputRequest) -> Result<(), SpecError> {
-    let asked = [
-        ("preserveMetadata", request.preserve_metadata == Some(true)),
-        ("track", request.track.is_some()),
-        ("start", request.start.is_some()),
-        ("end", request.end.is_some()),
-        ("channels", request.channels.is_some()),
-        ("sampleRate", request.sample_rate.is_some()),
-    ];
-    match asked.into_iter().find(|(_, is_asked)| *is_asked) {
-        None => Ok(()),
-        Some((field, _)) => {
-            let reason = "is not supported yet; leave it out";
-            Err(SpecError::new(SpecPart::Output, format!("output.{field}"), reason))
-        }
-    }
-}
-
-/// The range of targets: loudness as libav's loudnorm and EBU R 128 tools have it, true peak up to full scale.
-fn parse_normalize(value: Value) -> Result<Option<Loudness>, RequestError> {
-    let request: NormalizeRequest = match value {
-        Value::Bool(false) => return Ok(None),
-        Value::Bool(true) => return Ok(Some(Loudness::default())),
-        Value::Object(_) => serde_path_to_error::deserialize(value)
-            .map_err(|error| RequestError::body(format!("`output.normalize`: {}", error.into_inner())))?,
-        _ => return Err(RequestError::body("`output.normalize`: takes true, false or an object")),
-    };
-    let default = Loudness::default();
-    let integrated_lufs = request.loudness.unwrap_or(default.integrated_lufs);
-    let true_peak_dbtp = request.true_peak.unwrap_or(default.true_peak_dbtp);
-    let refuse = |field: &str, reason: &str| {
-        Err(SpecError::new(SpecPart::Output, format!("output.normalize.{field}"), reason).into())
-    };
-    if !(-70.0..=-5.0).contains(&integrated_lufs) {
-        return refuse("loudness", "takes -70 to -5 LUFS");
-    }
-    if !(-9.0..=0.0).contains(&true_peak_dbtp) {
-        return refuse("truePeak", "takes -9 to 0 dBTP");
-    }
-    Ok(Some(Loudness { integrated_lufs, true_peak_dbtp }))
 }
 
 fn parse_options(request: OptionsRequest) -> Result<JobOptions, RequestError> {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::BASE_PATH;
 use crate::error::ErrorBody;
+use crate::loudness::LoudnessResponse;
 use crate::text;
 
 /// `POST /v1/extract` accepted.
@@ -96,10 +97,36 @@ impl<'a> OutputFile<'a> {
 pub const SAMPLE_FILENAME: &str = "sample.mp3";
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct StatusOutputFile<'a> {
     #[serde(flatten)]
     file: OutputFile<'a>,
     method: &'static str,
+    sample_rate: u32,
+    channels: u16,
+    /// Only where something was left out.
+    #[serde(skip_serializing_if = "is_none_damaged")]
+    damaged_packets: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loudness: Option<LoudnessResponse>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde hands over a reference.
+fn is_none_damaged(packets: &u64) -> bool {
+    *packets == 0
+}
+
+impl<'a> StatusOutputFile<'a> {
+    fn new(job: &'a Job, result: &'a ResultFile, public_url: &'a str) -> Self {
+        Self {
+            file: OutputFile::new(job, result, public_url),
+            method: result.method.as_str(),
+            sample_rate: result.sample_rate,
+            channels: result.channels,
+            damaged_packets: result.damaged_packets,
+            loudness: result.loudness.map(LoudnessResponse::from),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -194,9 +221,7 @@ impl<'a> StatusResponse<'a> {
                 response.estimated_time_remaining = processing.progress.remaining.map(|left| left.as_secs());
             }
             JobState::Completed(completed) => {
-                let file = OutputFile::new(job, &completed.result, public_url);
-                response.output_file =
-                    Some(StatusOutputFile { file, method: completed.result.method.as_str() });
+                response.output_file = Some(StatusOutputFile::new(job, &completed.result, public_url));
                 response.download_url = Some(download_url(&job.id));
                 response.expires_at = Some(text::timestamp(completed.expires_at));
             }

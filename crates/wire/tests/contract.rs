@@ -41,6 +41,10 @@ fn done() -> Completed {
         bitrate_kbps: 192,
         method: Method::Encode,
         sha256: "00".repeat(32),
+        sample_rate: 48_000,
+        channels: 2,
+        damaged_packets: 0,
+        loudness: None,
     };
     Completed { at: at(0), result, expires_at: at(86_400) }
 }
@@ -114,7 +118,7 @@ fn status_shows_each_state_as_documented() {
     });
     insta::assert_snapshot!(status(&running), @r#"{"success":true,"data":{"jobId":"job_a1b2c3d4e5f6g7h8","status":"processing","progress":65,"currentStep":"extracting_audio","estimatedTimeRemaining":15,"inputFile":{"name":"video.mp4","size":104857600,"duration":120.5,"format":"mp4"},"outputFile":null,"options":{"filename":"my-audio-file","webhook":"https://example.com/webhook?t=1","priority":"normal"}}}"#);
 
-    insta::assert_snapshot!(status(&job("{}", JobState::Completed(done()))), @r#"{"success":true,"data":{"jobId":"job_a1b2c3d4e5f6g7h8","status":"completed","progress":100,"inputFile":null,"outputFile":{"filename":"my-audio-file.mp3","url":"https://cdn.example.com/audio/job_a1b2c3d4e5f6g7h8/my-audio-file.mp3","size":4824000,"duration":120.5,"format":"mp3","bitrate":"192k","method":"encode"},"options":{"priority":"normal"},"downloadUrl":"/audio-extract/v1/download/job_a1b2c3d4e5f6g7h8","expiresAt":"2026-01-22T12:34:56Z"}}"#);
+    insta::assert_snapshot!(status(&job("{}", JobState::Completed(done()))), @r#"{"success":true,"data":{"jobId":"job_a1b2c3d4e5f6g7h8","status":"completed","progress":100,"inputFile":null,"outputFile":{"filename":"my-audio-file.mp3","url":"https://cdn.example.com/audio/job_a1b2c3d4e5f6g7h8/my-audio-file.mp3","size":4824000,"duration":120.5,"format":"mp3","bitrate":"192k","method":"encode","sampleRate":48000,"channels":2},"options":{"priority":"normal"},"downloadUrl":"/audio-extract/v1/download/job_a1b2c3d4e5f6g7h8","expiresAt":"2026-01-22T12:34:56Z"}}"#);
 
     insta::assert_snapshot!(status(&job("{}", JobState::Failed(failed()))), @r#"{"success":true,"data":{"jobId":"job_a1b2c3d4e5f6g7h8","status":"failed","progress":40,"inputFile":null,"outputFile":null,"options":{"priority":"normal"},"error":{"code":"EXTRACTION_FAILED","message":"Audio extraction failed due to unsupported codec","details":"Video codec VP9 is not supported in FLAC output"}}}"#);
 }
@@ -132,4 +136,31 @@ fn source_headers_are_never_echoed() {
 fn an_error_has_its_envelope_and_leaves_absent_details_out() {
     let error = wire::RequestError::new(wire::ErrorCode::JobNotFound, "Check the id.");
     insta::assert_snapshot!(text(wire::error::failure(&error)), @r#"{"success":false,"error":{"code":"JOB_NOT_FOUND","message":"Check the id."}}"#);
+}
+
+#[test]
+fn status_says_what_normalising_did_and_what_was_left_out() {
+    let measured = |integrated_lufs, true_peak_dbtp| MeasuredLoudness { integrated_lufs, true_peak_dbtp };
+    let mut completed = done();
+    completed.result.damaged_packets = 2;
+    completed.result.loudness = Some(LoudnessReport::Normalized {
+        before: measured(-27.304, -9.996),
+        after: measured(-16.0, -1.0),
+        gain_db: 11.304,
+        limited_db: 2.308,
+        shortfall_lu: -0.0,
+        decoded_peak_dbtp: Some(-0.713),
+    });
+    let shown = |completed: &Completed| {
+        let body = status(&job("{}", JobState::Completed(completed.clone())));
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        let file = &body["data"]["outputFile"];
+        (file["loudness"].to_string(), file["damagedPackets"].clone())
+    };
+    let (loudness, damaged) = shown(&completed);
+    insta::assert_snapshot!(loudness, @r#"{"after":{"loudness":-16.0,"truePeak":-1.0},"before":{"loudness":-27.3,"truePeak":-10.0},"decodedTruePeak":-0.71,"gain":11.3,"limited":2.31,"normalized":true,"shortfall":0.0}"#);
+    assert_eq!(damaged, 2);
+    completed.result.loudness = Some(LoudnessReport::Unmeasurable);
+    let (loudness, _) = shown(&completed);
+    insta::assert_snapshot!(loudness, @r#"{"normalized":false,"reason":"silence, or less than 400 ms of sound, has no loudness; it was left as it is"}"#);
 }

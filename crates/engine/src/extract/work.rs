@@ -60,6 +60,10 @@ impl ExtractLoop {
             bitrate_kbps: extracted.bitrate_kbps(),
             method: extracted.method,
             sha256,
+            sample_rate: extracted.sample_rate,
+            channels: extracted.channels,
+            damaged_packets: extracted.damaged_packets,
+            loudness: extracted.loudness,
         })
     }
 

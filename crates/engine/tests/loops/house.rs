@@ -236,6 +236,8 @@ impl Extractor for Scripted {
                         channels: 2,
                         constant_kbps: Some(192),
                         method: Method::Encode,
+                        damaged_packets: 0,
+                        loudness: None,
                     })
                 }
             }

@@ -50,6 +50,8 @@ pub(crate) fn attempt(attack: Attack, scene: Scene<'_>) -> Option<FromChild> {
             channels: 2,
             constant_kbps: None,
             method: Method::Copy,
+            damaged_packets: 0,
+            loudness: None,
         })),
         Attack::Vanish => None,
         _ => {

@@ -74,6 +74,8 @@ fn encode(
             Spending::Average(_) | Spending::Steps(_) | Spending::Lossless(_) => None,
         },
         method: Method::Encode,
+        damaged_packets: playback.damaged_packets(),
+        loudness: None,
     })
 }
 

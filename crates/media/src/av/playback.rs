@@ -131,6 +131,11 @@ impl<'h> Playback<'h> {
         self.timeline.length_secs()
     }
 
+    /// Packets that were damaged and left out so far.
+    pub(super) fn damaged_packets(&mut self) -> u64 {
+        u64::from(self.tally.damaged) + u64::from(self.demux.faults())
+    }
+
     /// Who answers.
     pub(super) fn host(&mut self) -> &mut dyn Host {
         self.demux.input().host()

@@ -168,7 +168,7 @@ mod tests {
     ) -> Encoding {
         let bitrate = bitrate.map(|text| Bitrate::parse(text, format).expect("a bitrate"));
         let given = Given { rate: given.0, channels: given.1, depth: given.2 };
-        encoding(given, &OutputSpec { format, quality, bitrate, normalize: None })
+        encoding(given, &OutputSpec { quality, bitrate, ..OutputSpec::plain(format) })
     }
 
     #[test]

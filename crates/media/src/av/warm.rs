@@ -3,7 +3,7 @@
 
 use std::ptr;
 
-use domain::{AudioFormat, OutputSpec, Quality};
+use domain::{AudioFormat, OutputSpec};
 use ffmpeg_sys_next as sys;
 
 use super::codec::Codec;
@@ -27,7 +27,7 @@ pub(super) fn warm() {
     // SAFETY: sets a global, before there are threads.
     unsafe { sys::av_log_set_level(sys::AV_LOG_QUIET) };
     for format in AudioFormat::ALL {
-        let output = OutputSpec { format, quality: Quality::Medium, bitrate: None, normalize: None };
+        let output = OutputSpec::plain(format);
         let given = Given { rate: 48_000, channels: 2, depth: 16 };
         drop(Codec::open(&quality::encoding(given, &output), &Layout::usual(2)));
     }

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use domain::{Extracted, Failure, FailureCode, Method, Retry, Step};
+use domain::{Extracted, Failure, FailureCode, Retry, Step};
 
 use super::codec::place_of;
+use super::extracted::{read_extracted, write_extracted};
 use super::{MAX_PLANNED_RANGES, MAX_READ_BYTES, MAX_TEXT_BYTES, Malformed, Reader, Writer};
 use crate::av::Probe;
 use crate::jail::Wall;
@@ -21,7 +22,6 @@ const ATTACKED_TAG: u8 = 9;
 
 /// The codes that a child can know of; it has no say about downloads, cancelling or our own defects.
 const CODES: [FailureCode; 2] = [FailureCode::InvalidVideo, FailureCode::ExtractionFailed];
-const METHODS: [Method; 2] = [Method::Copy, Method::Encode];
 const RETRIES: [Retry; 2] = [Retry::Never, Retry::Worthwhile];
 
 /// One message of a child.
@@ -157,34 +157,6 @@ fn read_probe(reader: &mut Reader<'_>) -> Result<Probe, Malformed> {
     Ok(Probe { format, duration_secs })
 }
 
-fn write_extracted(writer: Writer, extracted: &Extracted) -> Writer {
-    let Extracted { size, samples, sample_rate, channels, constant_kbps, method } = extracted;
-    writer
-        .u64(*size)
-        .u64(*samples)
-        .u32(*sample_rate)
-        .u16(*channels)
-        .u32(constant_kbps.unwrap_or(0))
-        .u8(place_of(method, &METHODS))
-}
-
-fn read_extracted(reader: &mut Reader<'_>) -> Result<Extracted, Malformed> {
-    let extracted = Extracted {
-        size: reader.u64()?,
-        samples: reader.u64()?,
-        sample_rate: reader.u32()?,
-        channels: reader.u16()?,
-        constant_kbps: Some(reader.u32()?).filter(|kbps| *kbps > 0),
-        method: reader.one_of(&METHODS)?,
-    };
-    // The highest rate that any of our formats can say is FLAC's 655,350 Hz (RFC 9639), the most channels WAV's.
-    let sane = extracted.size > 0
-        && (1..=655_350).contains(&extracted.sample_rate)
-        && (1..=255).contains(&extracted.channels)
-        && extracted.constant_kbps.is_none_or(|kbps| kbps <= 10_000);
-    if sane { Ok(extracted) } else { Err(Malformed("a result is out of bounds")) }
-}
-
 fn read_failure(reader: &mut Reader<'_>) -> Result<Failure, Malformed> {
     let code = reader.one_of(&CODES)?;
     let retry = reader.one_of(&RETRIES)?;
@@ -198,32 +170,25 @@ fn read_failure(reader: &mut Reader<'_>) -> Result<Failure, Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::extracted::tests::extractions;
     use super::*;
     use crate::protocol::{HEADER_BYTES, parse_header};
 
     fn samples() -> Vec<FromChild> {
-        let extracted = Extracted {
-            size: 4_824_000,
-            samples: 5_000_000,
-            sample_rate: 44_100,
-            channels: 2,
-            constant_kbps: Some(192),
-            method: Method::Encode,
-        };
-        vec![
+        let mut samples = vec![
             FromChild::Read { offset: 7, max_bytes: MAX_READ_BYTES },
             FromChild::Size,
             FromChild::Plan(vec![0..10, 20..30]),
             FromChild::Probe(Probe { format: "mp4".to_owned(), duration_secs: Some(120.5) }),
             FromChild::Progress { step: Step::Extracting, fraction: Some(0.5) },
             FromChild::Progress { step: Step::Analyzing, fraction: None },
-            FromChild::Done(extracted.clone()),
-            FromChild::Done(Extracted { constant_kbps: None, method: Method::Copy, ..extracted }),
             FromChild::Failed(Failure::permanent(FailureCode::InvalidVideo, "Send a video.")),
             FromChild::Failed(Failure::transient(FailureCode::ExtractionFailed, "Again.").with_details("x")),
             FromChild::Refused { wall: Wall::Landlock, cause: "no such system call".to_owned() },
             FromChild::Attacked { through: false, detail: "EPERM".to_owned() },
-        ]
+        ];
+        samples.extend(extractions().map(FromChild::Done));
+        samples
     }
 
     fn decode_frame(frame: &[u8]) -> Result<FromChild, Malformed> {

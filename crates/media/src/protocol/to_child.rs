@@ -1,8 +1,9 @@
 //! What the parent says: the order, then answers to reads and to the question for the size.
 
-use domain::{AudioFormat, Bitrate, Loudness, OutputSpec, Quality};
+use domain::OutputSpec;
 
 use super::codec::place_of;
+use super::output::{read_output, write_output};
 use super::{Malformed, Reader, VERSION, Writer};
 use crate::attack::Attack;
 use crate::av::AvLimits;
@@ -83,36 +84,6 @@ pub(crate) fn size_frame(size: u64) -> Vec<u8> {
     Writer::new(SIZE_TAG).u64(size).finish()
 }
 
-fn write_output(writer: Writer, output: &OutputSpec) -> Writer {
-    let OutputSpec { format, quality, bitrate, normalize } = output;
-    let writer = writer
-        .u8(place_of(format, &AudioFormat::ALL))
-        .u8(place_of(quality, &Quality::ALL))
-        .u32(bitrate.map_or(0, Bitrate::kbps));
-    match normalize {
-        Some(loudness) => writer.u8(1).f64(loudness.integrated_lufs).f64(loudness.true_peak_dbtp),
-        None => writer.u8(0),
-    }
-}
-
-fn read_output(reader: &mut Reader<'_>) -> Result<OutputSpec, Malformed> {
-    let format = reader.one_of(&AudioFormat::ALL)?;
-    let quality = reader.one_of(&Quality::ALL)?;
-    let bitrate = match reader.u32()? {
-        0 => None,
-        kbps => Some(
-            Bitrate::parse(&format!("{kbps}k"), format)
-                .map_err(|_| Malformed("a bitrate is out of range"))?,
-        ),
-    };
-    let normalize = if reader.flag()? {
-        Some(Loudness { integrated_lufs: reader.f64()?, true_peak_dbtp: reader.f64()? })
-    } else {
-        None
-    };
-    Ok(OutputSpec { format, quality, bitrate, normalize })
-}
-
 fn write_limits(writer: Writer, limits: &AvLimits) -> Writer {
     let AvLimits { max_decoded_samples, max_output_bytes, max_streams, max_probe_bytes, threads } = *limits;
     writer.u64(max_decoded_samples).u64(max_output_bytes).u32(max_streams).u64(max_probe_bytes).u32(threads)
@@ -130,6 +101,7 @@ fn read_limits(reader: &mut Reader<'_>) -> Result<AvLimits, Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::output::tests::outputs;
     use super::*;
 
     fn order(task: Task) -> Order {
@@ -148,15 +120,9 @@ mod tests {
 
     #[test]
     fn an_order_reads_back() {
-        for format in AudioFormat::ALL {
-            for quality in Quality::ALL {
-                for normalize in [None, Some(Loudness::default())] {
-                    let bitrate = Bitrate::parse("128k", format).ok();
-                    let output = OutputSpec { format, quality, bitrate, normalize };
-                    let order = order(Task::Extract { output, limits: AvLimits::default() });
-                    assert_eq!(read_back(&order), Ok(order));
-                }
-            }
+        for output in outputs() {
+            let order = order(Task::Extract { output, limits: AvLimits::default() });
+            assert_eq!(read_back(&order), Ok(order));
         }
         for attack in Attack::ALL {
             let order = order(Task::Attack(attack));

@@ -4,8 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use domain::{
-    AudioFormat, BoxFuture, Extractor, Failure, FailureCode, Fetched, Loudness, OutputSpec, Quality, Retry,
-    Source,
+    AudioFormat, BoxFuture, Extractor, Failure, FailureCode, Fetched, Loudness, OutputSpec, Retry, Source,
 };
 use libtest_mimic::Failed;
 use media::{AvLimits, Supervisor, SupervisorConfig};
@@ -23,8 +22,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("jobs_run_side_by_side", jobs_run_side_by_side),
 ];
 
-const WAV: OutputSpec =
-    OutputSpec { format: AudioFormat::Wav, quality: Quality::Medium, bitrate: None, normalize: None };
+fn wav() -> OutputSpec {
+    OutputSpec::plain(AudioFormat::Wav)
+}
 
 /// One extraction, whose result must be as long as it says and told of on the way.
 async fn extracts(supervisor: &Supervisor, name: &str, output: OutputSpec) {
@@ -46,7 +46,7 @@ fn every_sample_is_extracted() -> Result<(), Failed> {
     run(async {
         let supervisor = start(SupervisorConfig::default()).await;
         for name in PLAYABLE {
-            extracts(&supervisor, name, WAV).await;
+            extracts(&supervisor, name, wav()).await;
         }
     });
     Ok(())
@@ -57,7 +57,7 @@ fn every_format_is_made() -> Result<(), Failed> {
         let supervisor = start(SupervisorConfig::default()).await;
         for format in AudioFormat::ALL {
             for normalize in [None, Some(Loudness::default())] {
-                extracts(&supervisor, "vorbis.mkv", OutputSpec { format, normalize, ..WAV }).await;
+                extracts(&supervisor, "vorbis.mkv", OutputSpec { format, normalize, ..wav() }).await;
             }
         }
     });
@@ -69,7 +69,7 @@ fn threads_work() -> Result<(), Failed> {
     run(async {
         let supervisor = start(SupervisorConfig { av, ..SupervisorConfig::default() }).await;
         for format in [AudioFormat::Flac, AudioFormat::Aac] {
-            extracts(&supervisor, "flac.mkv", OutputSpec { format, ..WAV }).await;
+            extracts(&supervisor, "flac.mkv", OutputSpec { format, ..wav() }).await;
         }
     });
     Ok(())
@@ -138,7 +138,7 @@ fn jobs_run_side_by_side() -> Result<(), Failed> {
         let jobs: Vec<_> = (0..8)
             .map(|_| {
                 let supervisor = Arc::clone(&supervisor);
-                tokio::spawn(async move { extracts(&supervisor, "sound.mp3", WAV).await })
+                tokio::spawn(async move { extracts(&supervisor, "sound.mp3", wav()).await })
             })
             .collect();
         for job in jobs {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use domain::{
     AudioFormat, BoxFuture, ExtractOrder, Extracted, Failure, Fetched, InputFile, OutputSpec, ProgressSink,
-    Quality, Source, Step,
+    Source, Step,
 };
 use media::{Attack, Supervisor, SupervisorConfig};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -68,8 +68,7 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn new() -> Self {
-        let output =
-            OutputSpec { format: AudioFormat::Wav, quality: Quality::Medium, bitrate: None, normalize: None };
+        let output = OutputSpec::plain(AudioFormat::Wav);
         Self { folder: tempfile::tempdir().expect("a folder"), output, heard: Heard::default() }
     }
 

@@ -144,7 +144,12 @@ fn plan(args: &ExtractArgs) -> Result<Plan, Stop> {
         known("--quality", &args.quality, Quality::parse(&args.quality), "low, medium, high, extreme")?;
     let bitrate = args.bitrate.as_deref().map(|text| Bitrate::parse(text, format)).transpose();
     let bitrate = bitrate.map_err(|error| Stop::Usage(format!("--bitrate: {}", error.reason)))?;
-    let output = OutputSpec { format, quality, bitrate, normalize: args.normalize.then(Loudness::default) };
+    let output = OutputSpec {
+        quality,
+        bitrate,
+        normalize: args.normalize.then(Loudness::default),
+        ..OutputSpec::plain(format)
+    };
     let into = args
         .output
         .clone()

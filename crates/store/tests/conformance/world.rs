@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::{
-    ApiKey, AudioFormat, BatchId, DeliveryId, EventId, EventKind, Failed, FailureCode, Job, JobId,
-    JobOptions, JobSpec, JobState, KeyId, Lease, Loudness, Method, NodeId, OutputSpec, Percent, Priority,
-    Progress, PublicFailure, Quality, Queued, ResultFile, Scopes, Secret, SourceHeader, SourceSpec, Step,
-    Timestamp, WebUrl,
+    ApiKey, AudioFormat, BatchId, ChannelCount, DeliveryId, EventId, EventKind, Failed, FailureCode, Job,
+    JobId, JobOptions, JobSpec, JobState, KeyId, Lease, Loudness, LoudnessReport, MeasuredLoudness, Method,
+    NodeId, OutputSpec, Percent, Priority, Progress, PublicFailure, Quality, Queued, ResultFile, SampleRate,
+    Scopes, Secret, SourceHeader, SourceSpec, Span, Step, Timestamp, TrackChoice, WebUrl,
 };
 use sqlx::Connection as _;
 use store::{DatabaseUrl, Ending, EventDraft, Finish, MasterKey, NewKey, Store, Submission, Submitted};
@@ -138,6 +138,11 @@ pub(crate) fn job(key: &KeyId) -> Job {
                 quality: Quality::High,
                 bitrate: domain::Bitrate::parse("192k", AudioFormat::Mp3).ok(),
                 normalize: Some(Loudness { integrated_lufs: -23.1, true_peak_dbtp: -2.0 }),
+                preserve_metadata: true,
+                track: Some(TrackChoice::Language("pt-br".to_owned())),
+                span: Span { start_secs: 1.25, end_secs: Some(9.5) },
+                channels: Some(ChannelCount::Mono),
+                sample_rate: SampleRate::parse(44_100, AudioFormat::Mp3).ok(),
             },
             options: JobOptions {
                 filename: domain::Filename::parse("für Élise").ok(),
@@ -169,6 +174,7 @@ pub(crate) fn completed(lease: &Lease<Job>) -> Ending {
     let JobState::Processing(processing) = lease.item.state.clone() else {
         panic!("{} is {}", lease.item.id, lease.item.state.as_str());
     };
+    let measured = MeasuredLoudness { integrated_lufs: -20.25, true_peak_dbtp: -1.5 };
     let result = ResultFile {
         filename: "für Élise.mp3".to_owned(),
         location: format!("{}/{}/für Élise.mp3", lease.item.id, lease.attempt),
@@ -177,6 +183,17 @@ pub(crate) fn completed(lease: &Lease<Job>) -> Ending {
         bitrate_kbps: 192,
         method: Method::Encode,
         sha256: "00".repeat(32),
+        sample_rate: 48_000,
+        channels: 2,
+        damaged_packets: 3,
+        loudness: Some(LoudnessReport::Normalized {
+            before: measured,
+            after: measured,
+            gain_db: 1.5,
+            limited_db: 0.5,
+            shortfall_lu: 0.0,
+            decoded_peak_dbtp: Some(-0.9),
+        }),
     };
     Ending::Completed(processing.complete(result, NOW, secs(24 * 3600)))
 }

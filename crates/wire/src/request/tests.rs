@@ -1,3 +1,5 @@
+use domain::{Bitrate, Loudness, Quality};
+
 use super::*;
 
 const FULL: &str = r#"{
