@@ -130,7 +130,7 @@ impl SweepLoop {
         // First, so that nothing that an undelivered event names is deleted below.
         store.keep_undelivered(now, self.config.undelivered_margin, self.config.undelivered_at_most).await?;
         loop {
-            let expired = store.expired_jobs(now, PAGE).await?;
+            let expired = store.take_expired(now, self.config.undelivered_at_most, PAGE).await?;
             let mut swept = Vec::with_capacity(expired.len());
             for job in &expired {
                 match self.parts.files.delete_prefix(job.as_str()).await {

@@ -298,7 +298,8 @@ pub(crate) fn delivery_from_row(row: &Row) -> Result<Delivery, StoreError> {
     let event = event_from_row(row)?;
     let id: String = row.get("id")?;
     let read = || {
-        let is_swept = row.get::<i64>("swept")? == 1;
+        // 2 while they are being deleted.
+        let is_swept = row.get::<i64>("swept")? != 0;
         Ok(Delivery {
             id: row.parse("id", DeliveryId::parse)?,
             url: row.parse("url", WebUrl::parse)?,

@@ -7,8 +7,11 @@ use crate::sql::sql;
 use crate::vault::Vault;
 
 /// What was ever released, in order; a file that was released is never changed, only followed by another.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../migrations/0001_start.sql"), include_str!("../migrations/0002_endpoints.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../migrations/0001_start.sql"),
+    include_str!("../migrations/0002_endpoints.sql"),
+    include_str!("../migrations/0003_sweeping.sql"),
+];
 
 /// The lock's number among PostgreSQL's advisory locks: `audioext` in ASCII.
 const LOCK: i64 = i64::from_be_bytes(*b"audioext");

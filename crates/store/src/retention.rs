@@ -15,7 +15,7 @@ impl Store {
     /// Keeps results longer whose event nobody has yet: those that expire before `now + margin` expire then, but
     /// no later than `at_most` after they were made. How many there were. An expiry never moves earlier.
     ///
-    /// Call it before [`Store::expired_jobs`], so that what could still be kept is not swept.
+    /// Call it before [`Store::take_expired`], so that what could still be kept is not swept.
     pub async fn keep_undelivered(
         &self,
         now: Timestamp,
@@ -31,13 +31,25 @@ impl Store {
         self.database.execute(update.bind(until).bind(duration_millis(at_most))).await
     }
 
-    /// Ended jobs whose files may go now: results past their expiry, and whatever failed jobs left behind.
-    pub async fn expired_jobs(&self, now: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
-        let select =
-            sql("SELECT id FROM jobs WHERE expires_at IS NOT NULL AND swept = 0 AND expires_at <= $1 \
-             ORDER BY expires_at LIMIT $2");
+    /// Ended jobs whose files may go now: results past their expiry, and whatever failed jobs left behind. From here
+    /// on their files count as gone, so that no delivery promises one that is being deleted; what a crash leaves in
+    /// between is taken again. A result that [`Store::keep_undelivered`] would keep is left to that.
+    pub async fn take_expired(
+        &self,
+        now: Timestamp,
+        at_most: Duration,
+        limit: usize,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let update = sql("UPDATE jobs SET swept = 2 WHERE id IN (SELECT j.id FROM jobs j \
+                 WHERE j.expires_at IS NOT NULL AND j.swept <> 1 AND j.expires_at <= $1 \
+                 AND (j.swept = 2 OR j.state <> 'completed' OR j.finished_at + $2 <= $1 OR NOT EXISTS \
+                     (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.state = 'pending')) \
+                 ORDER BY j.expires_at LIMIT $3 {skip_locked}) RETURNING id");
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self.database.fetch(select.bind(millis(now)).bind(limit)).await?;
+        let update = update.bind(millis(now)).bind(duration_millis(at_most)).bind(limit);
+        let mut tx = self.database.begin().await?;
+        let rows = tx.fetch(update).await?;
+        tx.commit().await?;
         rows.iter().map(|row| Ok(row.parse("id", JobId::parse)?)).collect()
     }
 

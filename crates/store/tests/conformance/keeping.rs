@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use domain::{EndpointVerdict, Job, JobState, Lease, Timestamp};
-use store::{Idempotency, Next, Submission, Submitted};
+use store::{Idempotency, Next, ReplayFilter, Submission, Submitted};
 
 use crate::on_both;
 use crate::world::{LONG, NOW, World, draft, failed, job, secs};
@@ -15,6 +15,10 @@ fn hours(hours: u32) -> Timestamp {
 }
 
 impl World {
+    async fn take(&self, now: Timestamp) -> Vec<domain::JobId> {
+        self.store.take_expired(now, AT_MOST, 10).await.expect("taken")
+    }
+
     /// A job that was completed at `NOW` and expires 24 hours later, with its event on its way.
     async fn undelivered(&self) -> Lease<Job> {
         let lease = self.claimed(&self.key().await, LONG).await;
@@ -55,8 +59,8 @@ async fn an_undelivered_result_is_kept_longer_up_to_a_bound(world: World) {
         world.store.keep_undelivered(now, HOUR, AT_MOST).await.expect("kept");
         assert_eq!(world.expires_at(&lease).await, expires_at, "at {now:?}");
     }
-    assert_eq!(world.store.expired_jobs(hours(79), 10).await.expect("read"), []);
-    assert_eq!(world.store.expired_jobs(hours(80), 10).await.expect("read"), [lease.item.id]);
+    assert_eq!(world.take(hours(79)).await, []);
+    assert_eq!(world.take(hours(80)).await, [lease.item.id]);
 }
 
 async fn a_delivered_result_expires_when_it_was_said_to(world: World) {
@@ -65,17 +69,38 @@ async fn a_delivered_result_expires_when_it_was_said_to(world: World) {
     assert_eq!(world.store.keep_undelivered(hours(24), HOUR, AT_MOST).await.expect("kept"), 0);
     assert_eq!(world.expires_at(&lease).await, hours(24));
     let before = Timestamp::from_millis(hours(24).as_millis() - 1);
-    assert_eq!(world.store.expired_jobs(before, 10).await.expect("read"), []);
-    assert_eq!(world.store.expired_jobs(hours(24), 10).await.expect("read"), [lease.item.id]);
+    assert_eq!(world.take(before).await, []);
+    assert_eq!(world.take(hours(24)).await, [lease.item.id]);
 }
 
 async fn what_was_swept_is_swept_once_and_not_kept(world: World) {
     let lease = world.undelivered().await;
-    let expired = world.store.expired_jobs(hours(24), 10).await.expect("read");
+    world.deliver().await;
+    let expired = world.take(hours(24)).await;
+    assert_eq!(world.take(hours(24)).await, expired, "what a crash left in between is taken again");
     world.store.mark_swept(&expired).await.expect("marked");
-    assert_eq!(world.store.expired_jobs(hours(99), 10).await.expect("read"), []);
+    assert_eq!(world.take(hours(99)).await, []);
     assert_eq!(world.store.keep_undelivered(hours(24), HOUR, AT_MOST).await.expect("kept"), 0);
     assert_eq!(world.expires_at(&lease).await, hours(24));
+}
+
+async fn a_replay_finds_a_result_either_kept_or_gone(world: World) {
+    let (early, late) = (world.undelivered().await, world.undelivered().await);
+    world.deliver().await;
+    world.deliver().await;
+    let replay = async |lease: &Lease<Job>| {
+        let deliveries = world.store.deliveries_of(&lease.item.key, &lease.item.id).await.expect("read");
+        world.store.replay(&lease.item.key, &deliveries[0].delivery.id, hours(24)).await.expect("replayed")
+    };
+    assert!(replay(&early).await);
+    assert_eq!(world.take(hours(24)).await, [late.item.id.clone()], "the other waits to be kept");
+    assert!(replay(&late).await);
+    assert_eq!(world.store.keep_undelivered(hours(24), HOUR, AT_MOST).await.expect("kept"), 1);
+    assert_eq!(world.expires_at(&early).await, hours(25));
+    let mut sent = world.send(2, LONG, hours(24)).await;
+    sent.sort_by_key(|delivery| delivery.item.event.job == late.item.id);
+    let gone: Vec<bool> = sent.iter().map(|delivery| delivery.item.is_file_gone).collect();
+    assert_eq!(gone, [false, true], "it is said before the files are deleted");
 }
 
 async fn what_a_failed_job_left_may_go_at_once_and_what_runs_stays(world: World) {
@@ -84,7 +109,7 @@ async fn what_a_failed_job_left_may_go_at_once_and_what_runs_stays(world: World)
     let lease = world.claimed(&key, LONG).await;
     world.store.finish_job(&lease, &failed(), draft(), None, NOW).await.expect("finished");
     world.submit(&job(&key)).await;
-    assert_eq!(world.store.expired_jobs(NOW, 10).await.expect("read"), [lease.item.id]);
+    assert_eq!(world.take(NOW).await, [lease.item.id]);
     assert!(matches!(world.get(&running).await.state, JobState::Processing(_)));
 }
 
@@ -111,6 +136,31 @@ async fn only_old_swept_and_delivered_jobs_are_trimmed_with_all_that_is_theirs(w
     assert_eq!(world.complete(&next).await, 2, "a number came twice");
 }
 
+async fn endpoints_and_replays_are_trimmed_once_nothing_is_left_of_them(world: World) {
+    let lease = world.undelivered().await;
+    let key = &lease.item.key;
+    world.deliver().await;
+    let replay = world.store.start_replay(key, &ReplayFilter::default(), NOW).await.expect("begun");
+    let rows = HOUR * 100;
+    let left = async || {
+        let endpoints = world.store.endpoints(key).await.expect("read").len();
+        let replay = world.store.replay_progress(key, &replay).await.expect("read").is_some();
+        (endpoints, replay)
+    };
+    world.store.trim(hours(1000), rows).await.expect("trimmed");
+    assert_eq!(left().await, (1, true), "one has a delivery, the other is not done");
+    world.store.run_replays(10, NOW).await.expect("ran").expect("something to do");
+    world.deliver().await;
+    world.store.mark_swept(std::slice::from_ref(&lease.item.id)).await.expect("marked");
+    world.store.trim(hours(99), rows).await.expect("trimmed");
+    assert_eq!(left().await, (1, true), "neither is old enough");
+    // The endpoint goes by the sweep after the one that took its last delivery, or by the same.
+    for _ in 0..2 {
+        world.store.trim(hours(1000), rows).await.expect("trimmed");
+    }
+    assert_eq!(left().await, (0, false));
+}
+
 async fn tokens_are_trimmed_when_they_expire(world: World) {
     let key = world.key().await;
     let keep_until = NOW.plus(secs(60));
@@ -129,6 +179,8 @@ on_both! {
     an_undelivered_result_is_kept_longer_up_to_a_bound
     a_delivered_result_expires_when_it_was_said_to
     what_was_swept_is_swept_once_and_not_kept
+    a_replay_finds_a_result_either_kept_or_gone
+    endpoints_and_replays_are_trimmed_once_nothing_is_left_of_them
     what_a_failed_job_left_may_go_at_once_and_what_runs_stays
     only_old_swept_and_delivered_jobs_are_trimmed_with_all_that_is_theirs
     tokens_are_trimmed_when_they_expire

@@ -122,7 +122,33 @@ async fn many_are_replayed_page_by_page(world: World) {
     assert_eq!(held.iter().filter(|lease| !lease.item.is_replay).count(), 1);
 }
 
+async fn of_one_replay_that_two_nodes_run_nothing_is_sent_twice_or_left_out(world: World) {
+    let key = world.ended(20, Next::Exhausted).await;
+    let later = NOW.plus(secs(1));
+    let id = world.store.start_replay(&key, &ReplayFilter::default(), later).await.expect("begun");
+    let node = async || {
+        loop {
+            match world.store.run_replays(3, later).await {
+                Ok(Some(_)) => {}
+                // The other node may hold the row just now: it is this one's turn again until all is done.
+                Ok(None) => {
+                    let progress = world.store.replay_progress(&key, &id).await.expect("read");
+                    if progress.is_some_and(|progress| progress.finished_at.is_some()) {
+                        return;
+                    }
+                }
+                Err(cause) => panic!("{cause}"),
+            }
+        }
+    };
+    tokio::join!(node(), node());
+    let progress = world.store.replay_progress(&key, &id).await.expect("read").expect("it is there");
+    assert_eq!((progress.total, progress.replayed), (20, 20));
+    assert_eq!(world.send(50, LONG, later).await.len(), 20);
+}
+
 on_both! {
+    of_one_replay_that_two_nodes_run_nothing_is_sent_twice_or_left_out
     deliveries_are_listed_in_pages_and_filtered
     a_replay_is_numbered_on_and_begins_its_retries_anew
     many_are_replayed_page_by_page
