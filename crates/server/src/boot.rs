@@ -21,6 +21,7 @@ use engine::{
 use media::{AvLimits, Supervisor, SupervisorConfig};
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::{DataDirLock, FileStore, MasterKey, Store};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::cli::Stop;
@@ -153,6 +154,7 @@ impl Node {
             files: self.files.clone(),
             submit: Submit::new(self.rows.store.clone(), policy, Arc::clone(&self.clock), config),
             notifier: self.egress.webhooks.clone(),
+            tries: Semaphore::new(settings.webhook_tests),
             policy: self.egress.guard.clone(),
             links: self.links.clone(),
             clock: Arc::clone(&self.clock),

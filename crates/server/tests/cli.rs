@@ -77,7 +77,7 @@ fn what_fails_says_so_in_one_line_on_stderr_and_nothing_on_stdout() {
     std::fs::write(folder.path().join("typo.toml"), "retenton = \"1h\"").expect("a file");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("its address").to_string();
-    let cases: [(&[&str], i32, &str); 36] = [
+    let cases: [(&[&str], i32, &str); 37] = [
         (&["extract", "missing.mp4"], 1, "missing.mp4"),
         (&["extract", "page.mp4", "-o", "a.mp3"], 1, "INVALID_VIDEO"),
         (&["extract", "http://127.0.0.1:8080/a.mp4"], 1, "--allow-networks"),
@@ -104,6 +104,7 @@ fn what_fails_says_so_in_one_line_on_stderr_and_nothing_on_stdout() {
         (&["keys", "rotate-secret", "key_0000000000000001", "--overlap", "1 fortnight"], 2, "--overlap"),
         (&["keys", "set-header", "key_0000000000000001", "Host", "a.example"], 2, "host"),
         (&["keys", "add-signing-key", "key_0000000000000001"], 1, "key_0000000000000001"),
+        (&["keys", "remove-signing-key", "key_0000000000000001", "whpk_x"], 1, "signs with no key"),
         (&["webhooks", "replay"], 2, "`state`"),
         (&["webhooks", "replay", "--state", "lost"], 2, "exhausted"),
         (&["webhooks", "replay", "--state", "exhausted", "--key", "key_0000000000000001"], 1, "key_0"),

@@ -81,6 +81,25 @@ impl Store {
         Ok(true)
     }
 
+    /// Signs with this ed25519 key no more. `false`: there is no such key, or it has no such private key.
+    pub async fn remove_private_key(&self, key: &KeyId, private_key: &Secret) -> Result<bool, StoreError> {
+        let mut tx = self.database.begin().await?;
+        if !lock_key(&mut tx, key).await? {
+            return Ok(false);
+        }
+        let select = sql("SELECT number, sealed FROM private_keys WHERE key_id = $1").bind(key.as_str());
+        for row in tx.fetch(select).await? {
+            if self.open_secret("private_keys", key.as_str(), &row)?.expose() != private_key.expose() {
+                continue;
+            }
+            let delete = sql("DELETE FROM private_keys WHERE key_id = $1 AND number = $2");
+            tx.execute(delete.bind(key.as_str()).bind(row.get::<i64>("number")?)).await?;
+            tx.commit().await?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
     /// Sends this header with the key's webhooks, in place of the one from before, or none. `false`: there is no
     /// such key.
     pub async fn set_header(&self, key: &KeyId, header: Option<&SecretHeader>) -> Result<bool, StoreError> {

@@ -31,11 +31,15 @@ enum KeysCommand {
     /// Make a key useless, at once
     Revoke(RevokeArgs),
     /// Make a new webhook signing secret and print it once; the one before signs beside it for a while
+    ///
+    /// A running service uses the new one within 5 seconds; until then, and no longer, it signs as it did.
     RotateSecret(signing::RotateSecretArgs),
     /// Send a header with every webhook, for receivers that compare a token
     SetHeader(signing::SetHeaderArgs),
     /// Sign webhooks with ed25519 (`v1a`) too, and print the public key
     AddSigningKey(signing::AddSigningKeyArgs),
+    /// Sign webhooks with this ed25519 key no more
+    RemoveSigningKey(signing::RemoveSigningKeyArgs),
 }
 
 #[derive(Args)]
@@ -87,6 +91,7 @@ pub(super) fn run(args: KeysArgs) -> Result<(), Stop> {
         KeysCommand::RotateSecret(args) => signing::rotate_secret(&args),
         KeysCommand::SetHeader(args) => signing::set_header(args),
         KeysCommand::AddSigningKey(args) => signing::add_signing_key(&args),
+        KeysCommand::RemoveSigningKey(args) => signing::remove_signing_key(&args),
     }
 }
 

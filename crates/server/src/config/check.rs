@@ -21,6 +21,7 @@ pub(super) fn values(settings: &Settings) -> Result<(), ConfigError> {
     let positive = [
         ("max_connections", settings.max_connections as u64),
         ("max_attempts", u64::from(settings.max_attempts)),
+        ("webhook_tests", settings.webhook_tests as u64),
         ("webhook_slots", settings.webhook_slots as u64),
         ("webhook_slots_per_key", settings.webhook_slots_per_key as u64),
         ("webhook_replays_per_second", settings.webhook_replays_per_second as u64),
@@ -40,6 +41,11 @@ pub(super) fn values(settings: &Settings) -> Result<(), ConfigError> {
     }
     if !(0.0..=1.0).contains(&settings.webhook_retry_jitter) {
         return refuse("webhook_retry_jitter: must be a fraction from 0 to 1");
+    }
+    if settings.request_timeout <= settings.webhook_timeout {
+        return refuse(
+            "request_timeout: must be longer than webhook_timeout, which a try of a webhook may take",
+        );
     }
     Ok(())
 }

@@ -155,6 +155,7 @@ pub(crate) struct Settings {
 
     #[serde(deserialize_with = "values::duration")]
     pub(crate) webhook_timeout: Duration,
+    pub(crate) webhook_tests: usize,
     #[serde(deserialize_with = "values::durations")]
     pub(crate) webhook_retry_waits: Vec<Duration>,
     pub(crate) webhook_retry_jitter: f64,

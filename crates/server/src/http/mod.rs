@@ -31,6 +31,7 @@ use domain::{AddressPolicy, Clock, Notifier};
 use engine::{CancellationToken, Links, Submit};
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::{FileStore, Store};
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use wire::{BASE_PATH, ErrorCode};
 
@@ -45,6 +46,8 @@ pub(crate) struct Api {
     pub(crate) submit: Submit,
     /// For what is sent while somebody waits: a try of a webhook.
     pub(crate) notifier: Arc<dyn Notifier>,
+    /// So many of these at once.
+    pub(crate) tries: Semaphore,
     /// What may be sent to.
     pub(crate) policy: Arc<dyn AddressPolicy>,
     pub(crate) links: Links,

@@ -17,6 +17,9 @@ const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 /// When to come back to a full queue: jobs take seconds to minutes.
 const QUEUE_FULL_RETRY: Duration = Duration::from_secs(30);
 
+/// When to come back to a service that is trying out as many receivers as it may.
+const BUSY_RETRY: Duration = Duration::from_secs(5);
+
 /// An answer that says no.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -74,6 +77,13 @@ impl Refusal {
     pub(super) fn rate_limited(wait: Duration) -> Self {
         let refusal = Self::new(ErrorCode::RateLimited, "Slow down: this API key makes too many requests.");
         Self { retry_after: Some(wait), ..refusal }
+    }
+
+    /// Too many of the requests that take their time are under way.
+    pub(super) fn busy() -> Self {
+        let refusal =
+            Self::new(ErrorCode::RateLimited, "Try again in a moment: too many tries are under way.");
+        Self { retry_after: Some(BUSY_RETRY), ..refusal }
     }
 
     pub(super) fn unavailable(message: impl Into<String>) -> Self {

@@ -42,6 +42,31 @@ async fn a_url_is_tried_with_a_signed_sample() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_so_many_receivers_are_tried_at_once() {
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", mute.local_addr().expect("an address"));
+    let options =
+        Options::default().with("ROLE", "api").with("WEBHOOK_TESTS", "1").with("WEBHOOK_TIMEOUT", "3s");
+    let app = TestApp::start_with(options).await;
+    let test = || app.post("/audio-extract/v1/webhooks/test", &json!({"url": url}));
+    let first = tokio::spawn(test().send());
+    let _held = mute.accept().await.expect("the first try");
+    let refused = test().send().await.expect("an answer");
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["retry-after"]),
+        (429, &"5".parse().expect("a value"))
+    );
+    assert_eq!(json_of(refused).await["error"]["code"], json!("RATE_LIMITED"));
+    let first = first.await.expect("no panic").expect("an answer");
+    assert_eq!(json_of(first).await["data"]["disposition"], json!("maybe_delivered"));
+    app.stop().await;
+}
+
+async fn json_of(response: reqwest::Response) -> Value {
+    serde_json::from_slice(&response.bytes().await.expect("a body")).expect("JSON")
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_a_rotation_overlaps_old_and_new_secret_verify() {
     let host = FileHost::of(&["no-audio.mp4"]).await;
     let mut receiver = Receiver::start().await;
@@ -69,6 +94,7 @@ async fn while_a_rotation_overlaps_old_and_new_secret_verify() {
     assert_eq!(received.header("x-token"), "t0ken");
     let (status, published) = json(app.anonymous(Method::GET, &app.url(&public_keys))).await;
     assert_eq!((status, published), (200, json!({"keyId": key.id, "publicKeys": [public]})));
+    let shown_public = public.clone();
     let public = egress::sign::PublicKey::parse(public.as_str().expect("a text")).expect("a public key");
     let at = received.header("webhook-timestamp").parse().expect("seconds");
     assert!(public.verifies(received.id(), at, &received.body, received.header("webhook-signature")));
@@ -79,6 +105,9 @@ async fn while_a_rotation_overlaps_old_and_new_secret_verify() {
     assert!(!shown.to_string().contains("t0ken"), "{shown}");
 
     command(&app, &["keys", "set-header", &key.id, "--remove"]);
+    let written = shown_public.as_str().expect("a text");
+    command(&app, &["keys", "remove-signing-key", &key.id, written]);
+    assert_eq!(json(app.anonymous(Method::GET, &app.url(&public_keys))).await.0, 404);
     let third = rotate("0s");
     // The service remembers a key's secrets for a moment.
     let deadline = tokio::time::Instant::now() + PATIENCE;

@@ -78,7 +78,12 @@ async fn private_keys_and_a_header_are_kept_with_a_key(world: World) {
     }
     assert!(!world.store.add_private_key(&nobody, &old).await.expect("answered"));
     let signing = async || world.store.signing_keys(&key, NOW).await.expect("read");
-    assert_eq!(signing().await.private_keys, [new, old]);
+    assert_eq!(signing().await.private_keys, [new.clone(), old.clone()]);
+    assert!(!world.store.remove_private_key(&nobody, &old).await.expect("answered"));
+    for is_there in [true, false] {
+        assert_eq!(world.store.remove_private_key(&key, &old).await.expect("answered"), is_there);
+        assert_eq!(signing().await.private_keys, std::slice::from_ref(&new));
+    }
     assert_eq!(signing().await.header, None);
     for value in ["t0ken", "another"] {
         let header = SecretHeader { name: "x-token".to_owned(), value: Secret::new(value) };

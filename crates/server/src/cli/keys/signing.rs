@@ -53,6 +53,16 @@ pub(super) struct AddSigningKeyArgs {
     flags: Flags,
 }
 
+#[derive(Args)]
+pub(super) struct RemoveSigningKeyArgs {
+    /// The key's id: `key_…`
+    id: String,
+    /// The public key of the pair: `whpk_…`
+    public_key: String,
+    #[command(flatten)]
+    flags: Flags,
+}
+
 /// A new secret, shown once.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -125,6 +135,31 @@ pub(super) fn add_signing_key(args: &AddSigningKeyArgs) -> Result<(), Stop> {
         }
         print(&format!("public key:  {}", public.as_str()))
     })
+}
+
+pub(super) fn remove_signing_key(args: &RemoveSigningKeyArgs) -> Result<(), Stop> {
+    let id = parse_id(&args.id)?;
+    let settings = Settings::load(&args.flags)?;
+    block_on(async {
+        let rows = boot::open_rows(&settings).await?;
+        let is_removed = remove_pair(&rows, &id, &args.public_key).await?;
+        rows.store.close().await;
+        if is_removed {
+            return Ok(());
+        }
+        Err(Stop::Failed(format!("{id} signs with no key whose public part this is")))
+    })
+}
+
+async fn remove_pair(rows: &Rows, id: &KeyId, public_key: &str) -> Result<bool, Stop> {
+    let signing = rows.store.signing_keys(id, SystemClock.now()).await?;
+    for private in &signing.private_keys {
+        let pair = sign::PrivateKey::parse(private).map_err(|cause| Stop::Failed(cause.to_string()))?;
+        if pair.public_key().as_str() == public_key {
+            return Ok(rows.store.remove_private_key(id, private).await?);
+        }
+    }
+    Ok(false)
 }
 
 fn parse_id(text: &str) -> Result<KeyId, Stop> {
