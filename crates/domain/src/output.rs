@@ -200,8 +200,8 @@ fn refuse(field: &str, reason: impl Into<String>) -> SpecError {
 pub struct OutputSpec {
     /// Its format.
     pub format: AudioFormat,
-    /// How good.
-    pub quality: Quality,
+    /// How good; `None` where that was left open, which is [`Quality::default`] wherever one is needed.
+    pub quality: Option<Quality>,
     /// Wins over quality.
     pub bitrate: Option<Bitrate>,
     /// Normalise to this loudness, or leave it as it is.
@@ -223,7 +223,7 @@ impl OutputSpec {
     pub fn plain(format: AudioFormat) -> Self {
         Self {
             format,
-            quality: Quality::default(),
+            quality: None,
             bitrate: None,
             normalize: None,
             preserve_metadata: false,

@@ -36,7 +36,7 @@ struct HeaderRow {
 #[derive(Serialize, Deserialize)]
 struct OutputRow {
     format: String,
-    quality: String,
+    quality: Option<String>,
     bitrate: Option<String>,
     normalize: Option<LoudnessRow>,
     #[serde(default)]
@@ -122,7 +122,7 @@ fn output_to_row(output: &OutputSpec) -> OutputRow {
     let OutputSpec { track, span, channels, sample_rate, .. } = output;
     OutputRow {
         format: format.as_str().to_owned(),
-        quality: quality.as_str().to_owned(),
+        quality: quality.map(|quality| quality.as_str().to_owned()),
         bitrate: bitrate.map(|bitrate| format!("{}k", bitrate.kbps())),
         normalize: normalize.map(|loudness| LoudnessRow {
             integrated_lufs: loudness.integrated_lufs,
@@ -142,6 +142,7 @@ fn output_to_row(output: &OutputSpec) -> OutputRow {
 
 fn output_from_row(row: OutputRow) -> Result<OutputSpec, Unreadable> {
     let format = AudioFormat::parse(&row.format).ok_or_else(|| wrong("output.format"))?;
+    let quality = row.quality.map(|text| Quality::parse(&text).ok_or_else(|| wrong("output.quality")));
     let bitrate = row.bitrate.map(|text| Bitrate::parse(&text, format)).transpose();
     let normalize = row.normalize.map(|loudness| Loudness {
         integrated_lufs: loudness.integrated_lufs,
@@ -155,7 +156,7 @@ fn output_from_row(row: OutputRow) -> Result<OutputSpec, Unreadable> {
     let sample_rate = row.sample_rate.map(|hz| SampleRate::parse(hz.into(), format)).transpose();
     Ok(OutputSpec {
         format,
-        quality: Quality::parse(&row.quality).ok_or_else(|| wrong("output.quality"))?,
+        quality: quality.transpose()?,
         bitrate: bitrate.map_err(|_| wrong("output.bitrate"))?,
         normalize,
         preserve_metadata: row.preserve_metadata,

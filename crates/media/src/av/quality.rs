@@ -77,7 +77,7 @@ pub(super) fn encoding(given: Given, output: &OutputSpec) -> Encoding {
     let rate = rate(format, given.rate);
     let of_table = |kbps: u32| (kbps * u32::from(channels) / 2).max(1);
     let asked = output.bitrate.map(domain::Bitrate::kbps);
-    let spending = match (format, asked, output.quality) {
+    let spending = match (format, asked, output.quality.unwrap_or_default()) {
         (AudioFormat::Mp3, _, quality) => {
             Spending::Constant(mp3_kbps(rate, asked.unwrap_or(of_table([128, 192, 256, 320][step(quality)]))))
         }
@@ -168,7 +168,7 @@ mod tests {
     ) -> Encoding {
         let bitrate = bitrate.map(|text| Bitrate::parse(text, format).expect("a bitrate"));
         let given = Given { rate: given.0, channels: given.1, depth: given.2 };
-        encoding(given, &OutputSpec { quality, bitrate, ..OutputSpec::plain(format) })
+        encoding(given, &OutputSpec { quality: Some(quality), bitrate, ..OutputSpec::plain(format) })
     }
 
     #[test]

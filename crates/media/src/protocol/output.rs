@@ -7,6 +7,8 @@ use domain::{
 use super::codec::place_of;
 use super::{Malformed, Reader, Writer};
 
+/// No quality was asked for.
+const NO_QUALITY: u8 = u8::MAX;
 /// Tracks by number and by language.
 const NO_TRACK: u8 = 0;
 const TRACK_INDEX: u8 = 1;
@@ -17,7 +19,7 @@ pub(super) fn write_output(writer: Writer, output: &OutputSpec) -> Writer {
     let OutputSpec { track, span, channels, sample_rate, .. } = output;
     let writer = writer
         .u8(place_of(format, &AudioFormat::ALL))
-        .u8(place_of(quality, &Quality::ALL))
+        .u8(quality.map_or(NO_QUALITY, |quality| place_of(&quality, &Quality::ALL)))
         .u32(bitrate.map_or(0, Bitrate::kbps))
         .u8(u8::from(*preserve_metadata))
         .f64(span.start_secs)
@@ -37,7 +39,10 @@ pub(super) fn write_output(writer: Writer, output: &OutputSpec) -> Writer {
 
 pub(super) fn read_output(reader: &mut Reader<'_>) -> Result<OutputSpec, Malformed> {
     let format = reader.one_of(&AudioFormat::ALL)?;
-    let quality = reader.one_of(&Quality::ALL)?;
+    let quality = match reader.u8()? {
+        NO_QUALITY => None,
+        place => Some(*Quality::ALL.get(usize::from(place)).ok_or(Malformed("no such quality"))?),
+    };
     let bitrate = match reader.u32()? {
         0 => None,
         kbps => Some(
@@ -98,8 +103,8 @@ pub(super) mod tests {
         let mut outputs = Vec::new();
         for format in AudioFormat::ALL {
             for quality in Quality::ALL {
-                let plain = OutputSpec { quality, ..OutputSpec::plain(format) };
-                outputs.push(plain.clone());
+                let plain = OutputSpec { quality: Some(quality), ..OutputSpec::plain(format) };
+                outputs.extend([OutputSpec::plain(format), plain.clone()]);
                 outputs.push(OutputSpec {
                     bitrate: Bitrate::parse("128k", format).ok(),
                     normalize: Some(Loudness::default()),

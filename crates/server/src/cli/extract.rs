@@ -28,9 +28,9 @@ pub(super) struct ExtractArgs {
     /// mp3, aac, flac, wav, ogg or opus; without it, what the output's extension says, else mp3
     #[arg(short, long)]
     format: Option<String>,
-    /// low, medium, high or extreme
-    #[arg(long, default_value = "medium")]
-    quality: String,
+    /// low, medium (where it is left out), high or extreme
+    #[arg(long)]
+    quality: Option<String>,
     /// Like 192k; wins over quality
     #[arg(long)]
     bitrate: Option<String>,
@@ -140,8 +140,11 @@ fn plan(args: &ExtractArgs) -> Result<Plan, Stop> {
         }
         (None, None) => AudioFormat::Mp3,
     };
-    let quality =
-        known("--quality", &args.quality, Quality::parse(&args.quality), "low, medium, high, extreme")?;
+    let quality = args
+        .quality
+        .as_deref()
+        .map(|text| known("--quality", text, Quality::parse(text), "low, medium, high, extreme"))
+        .transpose()?;
     let bitrate = args.bitrate.as_deref().map(|text| Bitrate::parse(text, format)).transpose();
     let bitrate = bitrate.map_err(|error| Stop::Usage(format!("--bitrate: {}", error.reason)))?;
     let output = OutputSpec {

@@ -135,7 +135,7 @@ pub(crate) fn job(key: &KeyId) -> Job {
             source: SourceSpec::Url { url, headers: vec![header] },
             output: OutputSpec {
                 format: AudioFormat::Mp3,
-                quality: Quality::High,
+                quality: Some(Quality::High),
                 bitrate: domain::Bitrate::parse("192k", AudioFormat::Mp3).ok(),
                 normalize: Some(Loudness { integrated_lufs: -23.1, true_peak_dbtp: -2.0 }),
                 preserve_metadata: true,

@@ -36,15 +36,12 @@ pub(super) fn parse(request: OutputRequest) -> Result<OutputSpec, RequestError> 
     let there_are = |field: &str, choices: &str| refused(field, format!("there are {choices}"));
     let format = AudioFormat::parse(&request.format)
         .ok_or_else(|| there_are("format", "mp3, aac, flac, wav, ogg and opus"))?;
-    let quality = match request.quality.as_deref() {
-        None => Quality::default(),
-        Some(text) => {
-            Quality::parse(text).ok_or_else(|| there_are("quality", "low, medium, high and extreme"))?
-        }
-    };
+    let quality = request.quality.map(|text| {
+        Quality::parse(&text).ok_or_else(|| there_are("quality", "low, medium, high and extreme"))
+    });
     let spec = OutputSpec {
         format,
-        quality,
+        quality: quality.transpose()?,
         bitrate: request.bitrate.map(|text| Bitrate::parse(&text, format)).transpose()?,
         normalize: request.normalize.map_or(Ok(None), parse_normalize)?,
         preserve_metadata: request.preserve_metadata.unwrap_or(false),

@@ -1,4 +1,4 @@
-use domain::{Bitrate, Loudness, Quality};
+use domain::{Bitrate, Loudness};
 
 use super::*;
 
@@ -44,7 +44,7 @@ fn what_is_left_out_has_the_documented_default() {
         br#"{"source":{"type":"url","url":"http://e.com/clip.webm"},"output":{"format":"opus"}}"#,
     )
     .expect("a spec");
-    assert_eq!((spec.output.quality, spec.options.priority), (Quality::Medium, Priority::Normal));
+    assert_eq!((spec.output.quality, spec.options.priority), (None, Priority::Normal));
     assert_eq!((spec.output.normalize, spec.options.webhook.is_none()), (None, true));
     assert_eq!(spec.result_filename(), "clip.opus");
 }

@@ -65,7 +65,7 @@ impl Host for FileHost {
 }
 
 fn spec(format: AudioFormat, quality: Quality) -> OutputSpec {
-    OutputSpec { quality, ..OutputSpec::plain(format) }
+    OutputSpec { quality: Some(quality), ..OutputSpec::plain(format) }
 }
 
 fn at_bitrate(format: AudioFormat, bitrate: &str) -> OutputSpec {
