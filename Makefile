@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build serve bench-webhooks kill-run setup setup-demo setup-test
+.PHONY: help demo test lint build serve bench-webhooks kill-run fuzz setup setup-demo setup-test
 
 help: ## Say what can be typed
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench-webhooks: setup-test ## Measure webhooks: one table, in about 15 minutes (
 kill-run: setup ## Kill the service KILLS times (100) under load, and see that no webhook is lost
 	$(CARGO) build --release --package bench --package server
 	$(TARGET_DIR)/release/bench-webhooks kills --kills $(or $(KILLS),100)
+
+fuzz: setup-test ## Run FILES (20000) mutated files through real children; SEED (1) draws others; what is wrong stays in target/fuzz
+	$(CARGO) test --release --package media --test hostile -- --fuzz $(or $(FILES),20000) --seed $(or $(SEED),1)
 
 setup: ## Install what building needs
 	@scripts/install-deps.sh build

@@ -78,6 +78,19 @@ const RECIPES: &[(&str, &str)] = &[
     ("late.mkv", "-i {picture} -itsoffset 1 -i {sound} -t 6 -c:v copy -c:a flac"),
     ("late.ts", "-i {picture} -itsoffset 1 -i {sound} -t 6 -c:v copy -c:a mp2 -f mpegts"),
     ("hole.mkv", "-i {picture} -i {sound} -af aselect=not(between(t\\,2\\,3)) -c:v copy -c:a flac"),
+    // One of each kind that is seldom met.
+    ("pcm.w64", "-i {sound} -c:a pcm_s16le -f w64"),
+    ("pcm.aiff", "-i {sound} -c:a pcm_s16be"),
+    ("pcm.au", "-i {sound} -c:a pcm_s16be"),
+    ("pcm.caf", "-i {sound} -c:a pcm_s16be"),
+    ("pcm.mxf", "-i {picture} -i {sound} -c:v mpeg2video -c:a pcm_s16le -f mxf"),
+    ("mp2.mpg", "-i {picture} -i {sound} -c:v mpeg2video -c:a mp2 -f mpeg"),
+    ("sound.wv", "-i {sound} -c:a wavpack"),
+    ("sound.ac3", "-i {sound} -c:a ac3"),
+    ("sound.eac3", "-i {sound} -c:a eac3"),
+    ("sound.dts", "-i {sound} -c:a dca -strict -2"),
+    ("sound.latm", "-i {sound} -c:a aac -f latm"),
+    ("flac.ogg", "-i {sound} -c:a flac -f ogg"),
     // Nothing to extract.
     ("no-audio.mp4", "-i {picture} -c copy"),
     (
@@ -98,9 +111,19 @@ pub const PLAYABLE: &[&str] = &[
     "mono.m4a", "second.m4a",
 ];
 
+/// At least one of each kind of container, and of each way to lay one out.
+#[rustfmt::skip] // one name a line would be forty lines
+pub const CONTAINERS: &[&str] = &[
+    "aac.mp4", "faststart.mp4", "fragmented.mp4", "pcm16.mov", "alac.mov", "encrypted.mp4", "aac.mkv", "vorbis.mkv",
+    "opus.webm", "mp3.avi", "pcm.avi", "aac.flv", "aac.ts", "mp2.ts", "ac3.ts", "mp2.mpg", "wma.wmv", "sound.mp3",
+    "sound.aac", "sound.latm", "sound.m4a", "sound.ogg", "sound.opus", "flac.ogg", "sound.flac", "sound.wav", "pcm.w64",
+    "pcm.aiff", "pcm.au", "pcm.caf", "pcm.mxf", "sound.wv", "sound.ac3", "sound.eac3", "sound.dts",
+];
+
 /// The path of a sample, which is made if it is not there yet.
 ///
-/// Beside the recipes there are `sound.wav`; `truncated-NAME`, the first 60 % of another; `unknown-codec.mp4`;
+/// Beside the recipes there are `sound.wav`; `short-NAME`, another's first second by its recipe; `truncated-NAME`, the
+/// first 60 % of another; `unknown-codec.mp4`;
 /// `damaged-NAME`, with bytes overwritten in the middle; `page.mp4` (HTML), `empty.mp4`, `noise.mp4`, `concat.mp4` and
 /// `playlist.mp4` (ffconcat and m3u8 in disguise).
 ///
@@ -143,8 +166,13 @@ fn make(name: &str, into: &Path) {
         "concat.mp4" => write(into, b"ffconcat version 1.0\nfile 'sound.wav'\n"),
         "playlist.mp4" => write(into, PLAYLIST.as_bytes()),
         _ => {
-            let recipe = RECIPES.iter().find(|(known, _)| *known == name).map(|(_, recipe)| *recipe);
-            ffmpeg(recipe.unwrap_or_else(|| panic!("there is no sample `{name}`")), name, into);
+            let (whole, cut) = name.strip_prefix("short-").map_or((name, ""), |whole| (whole, " -t 1"));
+            let recipe = match whole {
+                "sound.wav" => Some("-i {sound}"),
+                _ => RECIPES.iter().find(|(known, _)| *known == whole).map(|(_, recipe)| *recipe),
+            };
+            let recipe = recipe.unwrap_or_else(|| panic!("there is no sample `{name}`"));
+            ffmpeg(&format!("{recipe}{cut}"), name, into);
         }
     }
 }

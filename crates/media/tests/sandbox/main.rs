@@ -2,6 +2,7 @@
 //! process's descriptors and children.
 
 mod attacks;
+mod desk;
 mod ends;
 mod extractions;
 mod lives;

@@ -1,0 +1,209 @@
+//! Thousands of files that nearly are media, through real children: whatever they do there, this process stays as it
+//! was, and each gets an answer.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use domain::{AudioFormat, Extractor, Failure, FailureCode, Loudness};
+use libtest_mimic::Failed;
+use media::{AvLimits, Supervisor, SupervisorConfig};
+use testkit::samples::{CONTAINERS, sample};
+
+use crate::Test;
+use crate::desk::{Desk, Memory, run, start, until};
+use crate::mutate::{Dice, mutant};
+use crate::watch::Watch;
+
+pub(crate) const TESTS: &[Test] = &[("mutated_files_get_an_answer_each", mutated_files_get_an_answer_each)];
+
+/// How many files every run of the tests has; `make fuzz` has more.
+const FEW: u64 = 200;
+/// Files on their way at once: more than there are workers, so that children start while others crash.
+const AT_ONCE: u64 = 4;
+/// No answer after this is a hang: past every limit that should have ended it.
+const HANG: Duration = Duration::from_secs(180);
+/// What this process may grow by between a tenth of the way and the end. Its buffers are a few hundred KiB a job; what
+/// leaked a page for each file would pass this long before 20,000.
+const MOST_GROWTH_KIB: u64 = 24 << 10;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// Which numbers are drawn.
+    pub(crate) seed: u64,
+    /// The first file's number.
+    pub(crate) first: u64,
+    /// How many files.
+    pub(crate) files: u64,
+}
+
+/// Tighter than a service's, so that each attack meets them: small files must not need more.
+fn config() -> SupervisorConfig {
+    SupervisorConfig {
+        max_memory_bytes: 256 << 20,
+        max_cpu_secs: 30,
+        stall_timeout: Duration::from_secs(60),
+        total_timeout: Duration::from_secs(120),
+        av: AvLimits {
+            max_decoded_samples: 60_000_000,
+            max_output_bytes: 64 << 20,
+            max_streams: 64,
+            ..AvLimits::default()
+        },
+        ..SupervisorConfig::default()
+    }
+}
+
+fn mutated_files_get_an_answer_each() -> Result<(), Failed> {
+    // Another part of the sequence than `make fuzz` begins with.
+    fuzz(Plan { seed: 1, first: 1 << 32, files: FEW }).map(drop)
+}
+
+/// One run of many files.
+struct Run {
+    plan: Plan,
+    supervisor: Supervisor,
+    samples: Vec<Vec<u8>>,
+    next: AtomicU64,
+    ends: Mutex<BTreeMap<String, u64>>,
+    kept: PathBuf,
+    /// This process when a tenth was done.
+    early: Mutex<Option<Watch>>,
+}
+
+/// Runs the plan and says how the files ended. The error names those that were wrong, which are kept.
+pub(crate) fn fuzz(plan: Plan) -> Result<String, Failed> {
+    let samples: Vec<Vec<u8>> = CONTAINERS
+        .iter()
+        .map(|name| std::fs::read(sample(&format!("short-{name}"))).expect("a sample"))
+        .collect();
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/fuzz");
+    std::fs::create_dir_all(&kept)?;
+    let began = Instant::now();
+    run(async {
+        let supervisor = start(config()).await;
+        let run = Run {
+            plan,
+            supervisor,
+            samples,
+            next: AtomicU64::new(0),
+            ends: Mutex::default(),
+            kept,
+            early: Mutex::default(),
+        };
+        // What a runtime and a first job open for good is open now.
+        run.one(plan.first).await.map_err(Failed::from)?;
+        let before = Watch::now();
+        let run = Arc::new(run);
+        let lanes: Vec<_> = (0..AT_ONCE).map(|_| tokio::spawn(lane(Arc::clone(&run)))).collect();
+        let mut wrong = Vec::new();
+        for lane in lanes {
+            wrong.extend(lane.await.expect("a panic in this process"));
+        }
+        let report = run.report(began.elapsed(), &before);
+        run.nothing_is_left(&before).await;
+        if wrong.is_empty() { Ok(report) } else { Err(Failed::from(format!("{report}{}", wrong.join("\n")))) }
+    })
+}
+
+async fn lane(run: Arc<Run>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    loop {
+        let turn = run.next.fetch_add(1, Ordering::Relaxed);
+        if turn >= run.plan.files {
+            return wrong;
+        }
+        if turn == run.plan.files / 10 {
+            *run.early.lock().expect("unpoisoned") = Some(Watch::now());
+        }
+        wrong.extend(run.one(run.plan.first + turn).await.err());
+    }
+}
+
+impl Run {
+    /// One file. The error says what was wrong with its end.
+    async fn one(&self, number: u64) -> Result<(), String> {
+        let mut dice = Dice::new(self.plan.seed, number);
+        let (file, donor) = (dice.below(self.samples.len()), dice.below(self.samples.len()));
+        let bytes = mutant(&self.samples[file], &self.samples[donor], &mut dice);
+        let mut desk = Desk::new();
+        desk.output.format = dice.one_of(&AudioFormat::ALL);
+        desk.output.normalize = (dice.below(8) == 0).then(Loudness::default);
+        let into = desk.result();
+        let source = Arc::new(Memory(bytes));
+        let work = self.supervisor.extract(desk.order(source.clone(), &into));
+        let (end, is_wrong) = match tokio::time::timeout(HANG, work).await {
+            Err(_) => ("no answer".to_owned(), true),
+            Ok(Ok(_)) => ("success".to_owned(), false),
+            Ok(Err(failure)) => (name(&failure), !is_an_answer(&failure)),
+        };
+        let is_crash = end.contains("was ended by");
+        *self.ends.lock().expect("unpoisoned").entry(end.clone()).or_default() += 1;
+        if !is_wrong && !is_crash {
+            return Ok(());
+        }
+        let path = self.kept.join(format!("{}-{number}-{}", self.plan.seed, CONTAINERS[file]));
+        std::fs::write(&path, &source.0).map_err(|cause| format!("{}: {cause}", path.display()))?;
+        let said = format!("{} to {:?}: {end}", path.display(), desk.output.format);
+        eprintln!("{said}");
+        if is_wrong { Err(said) } else { Ok(()) }
+    }
+
+    fn report(&self, took: Duration, before: &Watch) -> String {
+        let Plan { seed, first, files } = self.plan;
+        let secs = took.as_secs_f64();
+        let mut lines = vec![format!(
+            "seed {seed}: {files} files from {first} in {secs:.0} s, {:.0}/s",
+            files as f64 / secs
+        )];
+        let ends = self.ends.lock().expect("unpoisoned");
+        let mut ends: Vec<_> = ends.iter().collect();
+        ends.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        lines.extend(ends.iter().map(|(end, count)| format!("{count:>8}  {end}")));
+        let early = self.early.lock().expect("unpoisoned").clone();
+        lines.extend([format!("before  {before:?}"), format!("a tenth {early:?}")]);
+        lines.push(format!("after   {:?}\n", Watch::now()));
+        lines.join("\n")
+    }
+
+    /// Nothing of all this is left in this process.
+    async fn nothing_is_left(&self, before: &Watch) {
+        // A zygote that was replaced ends once its last job has, and its socket is closed a moment later.
+        until(|| {
+            let now = Watch::now();
+            let is_calm = now.children_of_zygotes == 0 && now.zygotes == 1;
+            (is_calm && now.descriptors == before.descriptors).then_some(())
+        })
+        .await;
+        let early = self.early.lock().expect("unpoisoned").take().expect("a look at a tenth");
+        let after = Watch::now();
+        for (early, after) in
+            [(early.memory_kib, after.memory_kib), (early.zygotes_memory_kib, after.zygotes_memory_kib)]
+        {
+            assert!(after.saturating_sub(early) <= MOST_GROWTH_KIB, "{early} KiB grew to {after} KiB");
+        }
+    }
+}
+
+/// Both codes that a video can end with, and no fault of ours: those have no details.
+fn is_an_answer(failure: &Failure) -> bool {
+    matches!(failure.public.code, FailureCode::InvalidVideo | FailureCode::ExtractionFailed)
+        && failure.public.details.is_some()
+}
+
+/// Code and details, with every number as `#`, so that the same ends count as one.
+fn name(failure: &Failure) -> String {
+    let details = failure.public.details.as_deref().unwrap_or("NO DETAILS");
+    let mut name = format!("{:?}: ", failure.public.code);
+    for letter in details.chars().take(80) {
+        if !letter.is_ascii_digit() {
+            name.push(letter);
+        } else if !name.ends_with('#') {
+            name.push('#');
+        }
+    }
+    name
+}
