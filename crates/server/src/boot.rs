@@ -106,6 +106,9 @@ pub(crate) async fn supervisor(settings: &Settings) -> Result<Supervisor, Stop> 
         av: AvLimits {
             max_decoded_samples: settings.max_decoded_samples,
             max_output_bytes: settings.max_result_bytes,
+            max_streams: settings.max_streams,
+            max_damaged_percent: settings.max_damaged_percent,
+            max_soundless_packets: settings.max_soundless_packets,
             ..AvLimits::default()
         },
         ..SupervisorConfig::default()

@@ -5,7 +5,7 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 
 use domain::{Extracted, Method};
@@ -14,7 +14,7 @@ use rustix::process::Pid;
 
 use super::Attack;
 use crate::jail::JailLimits;
-use crate::protocol::{FromChild, header};
+use crate::protocol::{FromChild, HEADER_BYTES, header};
 
 /// What an attacker finds in a child.
 pub(crate) struct Scene<'a> {
@@ -41,6 +41,7 @@ pub(crate) fn attempt(attack: Attack, scene: Scene<'_>) -> Option<FromChild> {
         Attack::Stall => loop {
             std::thread::park();
         },
+        Attack::Dawdle => dawdle(scene.socket),
         Attack::Babble => babble(scene.socket, &[0x5a; 4096]),
         Attack::Announce => babble(scene.socket, &header(3, usize::MAX)),
         Attack::Lie => Some(FromChild::Done(Extracted {
@@ -223,6 +224,17 @@ fn grow() -> ! {
 }
 
 /// Sends bytes that are no message, then waits to be killed for it.
+fn dawdle(socket: &mut File) -> ! {
+    let question = FromChild::Read { offset: 0, max_bytes: 4096 }.encode();
+    let mut answer = [0; HEADER_BYTES + 4096];
+    while socket.write_all(&question).is_ok() {
+        if socket.read(&mut answer).is_err() {
+            break;
+        }
+    }
+    babble(socket, &[])
+}
+
 fn babble(socket: &mut File, bytes: &[u8]) -> ! {
     // A parent that hung up has understood.
     let _ = socket.write_all(bytes);

@@ -63,6 +63,8 @@ pub enum Attack {
     Grow,
     /// Do nothing for ever.
     Stall,
+    /// Ask for the same bytes for ever.
+    Dawdle,
     /// Send bytes that are no message.
     Babble,
     /// Announce a message of 4 GiB.
@@ -75,7 +77,7 @@ pub enum Attack {
 
 impl Attack {
     /// Every attack.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::OpenFile,
         Self::OpenProgram,
         Self::OpenMemory,
@@ -102,6 +104,7 @@ impl Attack {
         Self::Spin,
         Self::Grow,
         Self::Stall,
+        Self::Dawdle,
         Self::Babble,
         Self::Announce,
         Self::Lie,

@@ -5,10 +5,13 @@ use std::ops::Range;
 
 use domain::Failure;
 
-use super::failures;
+use super::ffi::AvError;
 use super::input::Input;
-use super::marks::{MatroskaHead, is_piped_wave, parse_asf, parse_matroska, parse_riff};
+use super::marks::{
+    MatroskaHead, is_piped_wave, parse_asf, parse_box, parse_caf, parse_matroska, parse_riff, parse_w64,
+};
 use super::track::Track;
+use super::{AvLimits, failures};
 
 /// How many bytes at the start hold a container's marks.
 const HEAD_BYTES: usize = 4096;
@@ -34,15 +37,67 @@ pub(super) fn check_complete(input: &mut Input<'_>, track: &Track) -> Result<boo
             let whole = input.duration_secs();
             check_length(input, end, whole)
         }
-        "avi" | "wav" | "asf" => {
+        container @ ("avi" | "wav" | "asf" | "w64" | "caf") => {
             let head = head(input)?;
-            let (end, promised) =
-                if input.container() == "asf" { parse_asf(&head) } else { parse_riff(&head) };
+            let (end, promised) = match container {
+                "asf" => parse_asf(&head),
+                "w64" => parse_w64(&head),
+                "caf" => parse_caf(&head),
+                _ => parse_riff(&head),
+            };
             let whole = promised.or(input.duration_secs());
             check_length(input, end, whole)
         }
         _ => Ok(false),
     }
+}
+
+/// Why a header could not be read.
+pub(super) fn headless(input: &mut Input<'_>, limits: &AvLimits, cause: AvError) -> Failure {
+    let container = input.container();
+    let failure = match torn_box(input) {
+        Err(gone) => gone,
+        // What libav says of a stream too many.
+        Ok(_) if cause == AvError::MEMORY => too_many_streams(limits),
+        Ok(Some(torn)) => failures::incomplete(torn),
+        Ok(None) => {
+            failures::damaged(format!("it begins like {container} but its header cannot be read: {cause}"))
+        }
+    };
+    input.unless_gone(failure)
+}
+
+/// More streams than may be; libav does not tell that from too little memory.
+pub(super) fn too_many_streams(limits: &AvLimits) -> Failure {
+    failures::too_complex(format!(
+        "its header has more than {} streams, or needs more memory than is allowed",
+        limits.max_streams
+    ))
+}
+
+/// Where an mp4 or mov without its index ends: within which outermost box.
+fn torn_box(input: &mut Input<'_>) -> Result<Option<String>, Failure> {
+    /// Real files have five or so.
+    const MOST_BOXES: usize = 64;
+    if input.container() != "mp4" {
+        return Ok(None);
+    }
+    let (size, mut at) = (input.size()?, 0);
+    for _ in 0..MOST_BOXES {
+        let mut head = [0; 16];
+        let got = input.read_at(at, &mut head)?;
+        let Some((name, bytes)) = parse_box(&head[..got]) else { return Ok(None) };
+        at = match at.checked_add(bytes) {
+            _ if name == "moov" => return Ok(None),
+            Some(end) if end <= size => end,
+            _ => {
+                return Ok(Some(format!(
+                    "ends after {size} bytes, within its `{name}` box and before its index"
+                )));
+            }
+        };
+    }
+    Ok(None)
 }
 
 /// Whether it was written by a program that did not know its length and never said it.

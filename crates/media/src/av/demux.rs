@@ -188,6 +188,11 @@ impl<'h> Demux<'h> {
         self.zero_secs
     }
 
+    /// Whether only a part of the latest packet was there.
+    pub(super) fn is_torn(&self) -> bool {
+        self.ending.is_torn
+    }
+
     /// Packets that the demuxer could not read.
     pub(super) fn faults(&self) -> u32 {
         self.ending.faults

@@ -29,20 +29,21 @@ pub(super) fn damaged(details: impl Into<String>) -> Failure {
 
 /// It stops before its own header says so.
 pub(super) fn truncated(at_secs: f64, of_secs: f64) -> Failure {
+    incomplete(format!("ends after {at_secs:.1} s of {of_secs:.1} s"))
+}
+
+/// It stops before anything could be read of it.
+pub(super) fn incomplete(details: impl Into<String>) -> Failure {
     Failure::permanent(
         FailureCode::InvalidVideo,
         "The file is incomplete; upload it again and submit a new job.",
     )
-    .with_details(format!("ends after {at_secs:.1} s of {of_secs:.1} s"))
+    .with_details(details)
 }
 
 /// It stops in the middle of something, and nothing says where it should have ended.
 pub(super) fn torn(at_secs: f64) -> Failure {
-    Failure::permanent(
-        FailureCode::InvalidVideo,
-        "The file is incomplete; upload it again and submit a new job.",
-    )
-    .with_details(format!("ends after {at_secs:.1} s, in the middle of a packet"))
+    incomplete(format!("ends after {at_secs:.1} s, in the middle of a packet"))
 }
 
 /// There is nothing to extract.
@@ -69,8 +70,29 @@ pub(super) fn over_limit(details: impl Into<String>) -> Failure {
     .with_details(details)
 }
 
+/// More parts than any real recording has.
+pub(super) fn too_complex(details: impl Into<String>) -> Failure {
+    Failure::permanent(
+        FailureCode::ExtractionFailed,
+        "The file has more parts than this service takes; send it with its picture and sound alone.",
+    )
+    .with_details(details)
+}
+
+/// libav was refused memory: what was asked for is beyond the limit, and will be the next time.
+fn too_much_memory(what: &str) -> Failure {
+    Failure::permanent(
+        FailureCode::ExtractionFailed,
+        "This video needs more memory than is allowed; send it in another container or codec.",
+    )
+    .with_details(format!("{what} needs more than is allowed"))
+}
+
 /// The result could not be made, and not for want of good input.
 pub(super) fn internal(what: &str, cause: AvError) -> Failure {
+    if cause == AvError::MEMORY {
+        return too_much_memory(what);
+    }
     Failure::transient(FailureCode::ExtractionFailed, "The audio could not be written; submit the job again.")
         .with_private(format!("{what}: {cause}"))
 }

@@ -12,7 +12,7 @@ use ffmpeg_sys_next as sys;
 use super::ffi::{AvError, Layout, Options, Packet, TimeBase, text};
 use super::reader::Reader;
 use super::track::{Kind, Track};
-use super::{AvLimits, Host, failures, whitelist};
+use super::{AvLimits, Host, container, failures, whitelist};
 
 /// libav's own buffer: for headers, which it reads byte by byte.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -36,12 +36,7 @@ impl<'h> Input<'h> {
             Self { context: ptr::null_mut(), io: ptr::null_mut(), reader, demuxer: String::new() };
         input.connect().map_err(|cause| failures::internal("the reader", cause))?;
         let format = input.recognise(limits)?;
-        input.read_header(format, limits).map_err(|cause| {
-            input.unless_gone(failures::damaged(format!(
-                "it begins like {} but its header cannot be read: {cause}",
-                input.container()
-            )))
-        })?;
+        input.read_header(format, limits).map_err(|cause| container::headless(&mut input, limits, cause))?;
         if input.wants_a_closer_look() {
             // SAFETY: the context is open; no options are handed over.
             let answer = unsafe { sys::avformat_find_stream_info(input.context, ptr::null_mut()) };
@@ -50,7 +45,11 @@ impl<'h> Input<'h> {
             })?;
         }
         // A demuxer may take a header that broke off for a short one.
-        if input.is_gone() { Err(failures::gone()) } else { Ok(input) }
+        if input.is_gone() {
+            return Err(failures::gone());
+        }
+        let is_within = input.format_context().nb_streams <= limits.max_streams;
+        if is_within { Ok(input) } else { Err(container::too_many_streams(limits)) }
     }
 
     fn connect(&mut self) -> Result<(), AvError> {
@@ -103,7 +102,8 @@ impl<'h> Input<'h> {
     fn read_header(&mut self, format: *const sys::AVInputFormat, limits: &AvLimits) -> Result<(), AvError> {
         let list = |names: String| CString::new(names).map_err(|_| AvError::MEMORY);
         let (demuxers, decoders) = (list(whitelist::demuxers())?, list(whitelist::decoders())?);
-        let streams = list(limits.max_streams.to_string())?;
+        // One more than may be, to tell too many from just enough.
+        let streams = list(limits.max_streams.saturating_add(1).to_string())?;
         let mut options = Options::new(&[
             (c"format_whitelist", &demuxers),
             (c"codec_whitelist", &decoders),

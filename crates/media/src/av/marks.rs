@@ -17,6 +17,44 @@ pub(super) fn parse_riff(head: &[u8]) -> (Option<u64>, Option<f64>) {
     (size.map(|size| 8 + u64::from(size)), secs.filter(|secs| *secs > 0.0 && secs.is_finite()))
 }
 
+/// The same of a Wave64 file, whose sizes have 64 bits.
+pub(super) fn parse_w64(head: &[u8]) -> (Option<u64>, Option<f64>) {
+    let size = le_u64(head, 16).filter(|size| head.starts_with(b"riff") && *size > 0 && *size < u64::MAX);
+    let bytes_a_sec = head.get(72..76).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
+    let is_wave = head.get(24..28) == Some(b"wave") && head.get(40..44) == Some(b"fmt ");
+    let secs = size.zip(bytes_a_sec).map(|(size, bytes_a_sec)| size as f64 / f64::from(bytes_a_sec));
+    (size, secs.filter(|secs| is_wave && secs.is_finite()))
+}
+
+/// The same of a Core Audio file: where its sound ends, unless that was not known when it was begun, and how long it is,
+/// where its packets are of one size.
+pub(super) fn parse_caf(head: &[u8]) -> (Option<u64>, Option<f64>) {
+    let number = |at: usize| be_u64(head, at);
+    let half = |at: usize| head.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes).map(f64::from);
+    let mut at = 8;
+    while head.starts_with(b"caff") {
+        let (Some(name), Some(size)) = (head.get(at..at + 4), number(at + 4)) else { break };
+        let body = at + 12;
+        if name == b"data" {
+            let end = size.checked_add(body as u64).filter(|end| *end < i64::MAX as u64);
+            let rate = number(20).map(f64::from_bits);
+            let secs = || Some(size as f64 / half(36)? * half(40)? / rate?);
+            return (end, secs().filter(|secs| secs.is_finite() && *secs > 0.0));
+        }
+        let Some(next) = usize::try_from(size).ok().and_then(|size| body.checked_add(size)) else { break };
+        at = next;
+    }
+    (None, None)
+}
+
+fn le_u64(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_le_bytes)
+}
+
+fn be_u64(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_be_bytes)
+}
+
 /// Whether a WAVE was written through a pipe, by a program that could not go back to its header: ffmpeg leaves all ones
 /// there, sox and arecord about 2 GiB, others 0. It ends where it ends.
 pub(super) fn is_piped_wave(head: &[u8]) -> bool {
@@ -45,6 +83,17 @@ pub(super) fn parse_asf(head: &[u8]) -> (Option<u64>, Option<f64>) {
     let preroll_secs = number(80).map_or(0.0, |millis| millis as f64 / 1000.0);
     let secs = number(64).map(|units| units as f64 / UNITS_A_SEC - preroll_secs);
     (number(40).filter(|size| *size > 0), secs.filter(|secs| *secs > 0.0))
+}
+
+/// A box's name and its whole length (ISO 14496-12, 4.2). `None` for one that goes on to the file's end, or is none.
+pub(super) fn parse_box(head: &[u8]) -> Option<(&str, u64)> {
+    let short = u32::from_be_bytes(head.get(..4)?.try_into().ok()?);
+    let name = std::str::from_utf8(head.get(4..8)?).ok()?;
+    let (bytes, least) = match short {
+        1 => (u64::from_be_bytes(head.get(8..16)?.try_into().ok()?), 16),
+        short => (u64::from(short), 8),
+    };
+    (bytes >= least && name.bytes().all(|byte| byte.is_ascii_graphic())).then_some((name, bytes))
 }
 
 /// What a Matroska file says at its start.
@@ -119,6 +168,16 @@ mod tests {
     }
 
     #[test]
+    fn a_box_says_its_name_and_its_length() {
+        assert_eq!(parse_box(b"\0\0\0\x18ftypisom"), Some(("ftyp", 24)));
+        assert_eq!(parse_box(b"\0\0\0\x01mdat\0\0\0\x01\0\0\0\0"), Some(("mdat", 1 << 32)));
+        for bad in [&b"\0\0\0\0mdat"[..], b"\0\0\0\x07mdat", b"\0\0\0\x01mdat\0\0", b"\0\0\x01\0m\0at", b"\0"]
+        {
+            assert_eq!(parse_box(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
     fn riff_says_its_end_and_an_avi_its_length() {
         let mut avi = b"RIFF\x00\x01\x00\x00AVI LIST\0\0\0\0hdrlavih\x38\0\0\0".to_vec();
         for field in [40_000u32, 0, 0, 0, 150] {
@@ -129,6 +188,28 @@ mod tests {
         assert_eq!(parse_riff(wave), (Some(264), Some(2.0)));
         assert_eq!(parse_riff(b"RIFF\xff\xff\xff\xffWAVE"), (None, None));
         assert_eq!(parse_riff(b"RIF"), (None, None));
+    }
+
+    #[test]
+    fn wave64_and_core_audio_say_their_end_and_their_length() {
+        let mut w64 = [b"riff".as_slice(), &[0; 12], &800u64.to_le_bytes(), b"wave"].concat();
+        w64.resize(40, 0);
+        w64.extend(b"fmt ");
+        w64.resize(72, 0);
+        w64.extend(400u32.to_le_bytes());
+        assert_eq!(parse_w64(&w64), (Some(800), Some(2.0)));
+        assert_eq!((parse_w64(&w64[..60]), parse_w64(b"riff")), ((Some(800), None), (None, None)));
+
+        let desc = [8000f64.to_be_bytes(), *b"lpcm\0\0\0\0"].concat();
+        let mut caf = [b"caff\0\x01\0\0desc".as_slice(), &32u64.to_be_bytes(), &desc].concat();
+        caf.extend([4u32, 1, 2, 16].map(u32::to_be_bytes).concat());
+        caf.extend([b"data".as_slice(), &64_000u64.to_be_bytes()].concat());
+        assert_eq!(parse_caf(&caf), (Some(64_064), Some(2.0)));
+        let open = [&caf[..caf.len() - 8], &[0xff; 8]].concat();
+        assert_eq!(parse_caf(&open).0, None, "its size was not known");
+        for bad in [&caf[..40], b"caff", b"caff\0\x01\0\0free\xff\xff\xff\xff\xff\xff\xff\xff"] {
+            assert_eq!(parse_caf(bad), (None, None));
+        }
     }
 
     #[test]

@@ -69,6 +69,10 @@ pub struct AvLimits {
     pub max_output_bytes: u64,
     /// Streams that a container may have.
     pub max_streams: u32,
+    /// Damaged packets among all, in percent; those are left out.
+    pub max_damaged_percent: u32,
+    /// Packets in a row that give no sound, damaged or empty.
+    pub max_soundless_packets: u32,
     /// Bytes read before the container must be understood.
     pub max_probe_bytes: u64,
     /// Threads that an encoder or decoder may use.
@@ -84,6 +88,10 @@ impl Default for AvLimits {
             max_output_bytes: 4 << 30,
             // Broadcast recordings have dozens; a container with more is built to exhaust.
             max_streams: 256,
+            // Speech can still be followed with every twentieth packet gone.
+            max_damaged_percent: 5,
+            // 10 s of AAC. A decoder that looks for its place again needs 128 at most (TrueHD).
+            max_soundless_packets: 500,
             // libav's own default is 5 MB; a moov box of a day-long recording is larger and is not counted here.
             max_probe_bytes: 16 << 20,
             threads: 1,

@@ -18,8 +18,10 @@ const HOLE_SECS: f64 = 3600.0;
 /// The lowest sampling rate taken, in Hz. Each sample of a lower one would become thousands in a result whose format
 /// begins at 8 kHz, past every limit that counts what was decoded.
 const LEAST_RATE: u32 = 1000;
+/// The highest, in Hz: four times what any recorder makes. libav's resampler takes none much beyond.
+const MOST_RATE: u32 = 768_000;
 /// So many damaged packets are enough to judge the rest by, in the middle of a file.
-const ENOUGH_DAMAGED: u64 = 100;
+const ENOUGH_DAMAGED: u64 = 1000;
 
 /// Sound, frame by frame.
 pub(super) struct Playback<'h> {
@@ -37,28 +39,51 @@ pub(super) struct Playback<'h> {
 
 /// What was counted against the limits.
 struct Tally {
-    max_samples: u64,
+    limits: AvLimits,
     samples: u64,
     packets: u64,
     damaged: u32,
+    /// Whether the latest packet is among the damaged.
+    is_latest_damaged: bool,
+    /// Packets since the last that gave sound.
+    soundless: u32,
 }
 
 impl Tally {
     fn count(&mut self, frame: &Frame, shape: &Shape) -> Result<(), Failure> {
         self.samples += u64::from(frame.samples()) * u64::from(shape.layout.channels());
-        if self.samples > self.max_samples {
-            return Err(failures::over_limit(format!(
-                "more than {} samples over all channels",
-                self.max_samples
-            )));
+        let most = self.limits.max_decoded_samples;
+        if self.samples > most {
+            return Err(failures::over_limit(format!("more than {most} samples over all channels")));
         }
         Ok(())
     }
 
-    /// Up to one packet in ten may be damaged; whether it is more is asked once there were enough of them to tell.
+    /// One more packet, which may give no sound, like all before it in a row, at most so often.
+    fn count_packet(&mut self, at_secs: f64) -> Result<(), Failure> {
+        self.packets += 1;
+        self.is_latest_damaged = false;
+        let most = self.limits.max_soundless_packets;
+        if self.soundless >= most {
+            return Err(failures::damaged(format!(
+                "after {at_secs:.1} s, {most} packets in a row give no sound"
+            )));
+        }
+        self.soundless += 1;
+        Ok(())
+    }
+
+    /// The latest packet is damaged, however many complaints there are of it.
+    fn count_damaged(&mut self) {
+        self.damaged = self.damaged.saturating_add(u32::from(!self.is_latest_damaged));
+        self.is_latest_damaged = true;
+    }
+
+    /// Whether too many packets are damaged is asked once there were `least` of them to tell by.
     fn check_damage(&self, faults: u32, least: u64, at_secs: f64) -> Result<(), Failure> {
         let damaged = u64::from(self.damaged) + u64::from(faults);
-        if damaged <= least || damaged * 10 <= self.packets {
+        let share = u64::from(self.limits.max_damaged_percent) * self.packets;
+        if damaged <= least || damaged * 100 <= share {
             return Ok(());
         }
         let packets = self.packets.max(damaged);
@@ -83,7 +108,14 @@ impl<'h> Playback<'h> {
             ready: None,
             silence: 0,
             flushing: false,
-            tally: Tally { max_samples: limits.max_decoded_samples, samples: 0, packets: 0, damaged: 0 },
+            tally: Tally {
+                limits: limits.clone(),
+                samples: 0,
+                packets: 0,
+                damaged: 0,
+                is_latest_damaged: false,
+                soundless: 0,
+            },
         };
         playback.held = playback.decode()?;
         if playback.held.is_none() {
@@ -192,7 +224,10 @@ impl<'h> Playback<'h> {
         loop {
             match self.decoder.receive() {
                 Ok(frame) if frame.samples() == 0 => {}
-                Ok(frame) => return Ok(Some(frame)),
+                Ok(frame) => {
+                    self.tally.soundless = 0;
+                    return Ok(Some(frame));
+                }
                 Err(AvError::END) => return Ok(None),
                 Err(AvError::MEMORY) => return Err(failures::internal("the decoder", AvError::MEMORY)),
                 Err(AvError::AGAIN) if !self.flushing => self.feed()?,
@@ -203,9 +238,16 @@ impl<'h> Playback<'h> {
     }
 
     fn feed(&mut self) -> Result<(), Failure> {
+        // Where the last packet of all is torn, the file ends early; another is damaged, if it decodes or not.
+        let was_torn = self.demux.is_torn();
         let packet: Option<Packet> = self.demux.next()?;
         self.flushing = packet.is_none();
-        self.tally.packets += u64::from(packet.is_some());
+        if packet.is_some() {
+            if was_torn {
+                self.tally.count_damaged();
+            }
+            self.tally.count_packet(self.timeline.length_secs())?;
+        }
         match self.decoder.send(packet.as_ref()) {
             Ok(()) | Err(AvError::AGAIN | AvError::END) => Ok(()),
             Err(AvError::MEMORY) => Err(failures::internal("the decoder", AvError::MEMORY)),
@@ -214,14 +256,14 @@ impl<'h> Playback<'h> {
     }
 
     fn skip_damaged(&mut self) -> Result<(), Failure> {
-        self.tally.damaged = self.tally.damaged.saturating_add(1);
+        self.tally.count_damaged();
         self.tally.check_damage(self.demux.faults(), ENOUGH_DAMAGED, self.timeline.length_secs())
     }
 }
 
 /// Fails for what can be decoded but not be made sound of.
 fn check_usable(shape: &Shape) -> Result<(), Failure> {
-    if shape.rate < LEAST_RATE {
+    if !(LEAST_RATE..=MOST_RATE).contains(&shape.rate) {
         return Err(failures::damaged(format!("its sampling rate is {} Hz", shape.rate)));
     }
     if shape.layout.is_named() {

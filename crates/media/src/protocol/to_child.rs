@@ -85,8 +85,23 @@ pub(crate) fn size_frame(size: u64) -> Vec<u8> {
 }
 
 fn write_limits(writer: Writer, limits: &AvLimits) -> Writer {
-    let AvLimits { max_decoded_samples, max_output_bytes, max_streams, max_probe_bytes, threads } = *limits;
-    writer.u64(max_decoded_samples).u64(max_output_bytes).u32(max_streams).u64(max_probe_bytes).u32(threads)
+    let AvLimits {
+        max_decoded_samples,
+        max_output_bytes,
+        max_streams,
+        max_damaged_percent,
+        max_soundless_packets,
+        max_probe_bytes,
+        threads,
+    } = *limits;
+    writer
+        .u64(max_decoded_samples)
+        .u64(max_output_bytes)
+        .u32(max_streams)
+        .u32(max_damaged_percent)
+        .u32(max_soundless_packets)
+        .u64(max_probe_bytes)
+        .u32(threads)
 }
 
 fn read_limits(reader: &mut Reader<'_>) -> Result<AvLimits, Malformed> {
@@ -94,6 +109,8 @@ fn read_limits(reader: &mut Reader<'_>) -> Result<AvLimits, Malformed> {
         max_decoded_samples: reader.u64()?,
         max_output_bytes: reader.u64()?,
         max_streams: reader.u32()?,
+        max_damaged_percent: reader.u32()?,
+        max_soundless_packets: reader.u32()?,
         max_probe_bytes: reader.u64()?,
         threads: reader.u32()?,
     })

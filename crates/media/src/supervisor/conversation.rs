@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::{ExtractOrder, Extracted, Failure, InputFile};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use super::patience::Patience;
 use crate::av::Probe;
 use crate::jail::Wall;
 use crate::protocol::{
@@ -35,7 +36,7 @@ pub(crate) enum Talked {
     HungUp,
     /// The child said what no child of ours says.
     Nonsense(Malformed),
-    /// The child neither asked nor told anything for too long.
+    /// The child made no progress for too long.
     Silent,
     /// All of it took too long.
     TooLong,
@@ -70,7 +71,7 @@ pub(super) struct Conversation<'a> {
     /// `None` for an attack, which has no source.
     job: Option<&'a ExtractOrder<'a>>,
     child: &'a mut Running,
-    stall_timeout: Duration,
+    patience: Patience,
     planned: usize,
 }
 
@@ -81,7 +82,7 @@ impl<'a> Conversation<'a> {
         child: &'a mut Running,
         stall_timeout: Duration,
     ) -> Self {
-        Self { socket, job, child, stall_timeout, planned: 0 }
+        Self { socket, job, child, patience: Patience::new(stall_timeout), planned: 0 }
     }
 
     /// Gives the order and talks until there is nothing left to say.
@@ -111,6 +112,7 @@ impl<'a> Conversation<'a> {
                 let data = self.unless_ended(job.source.read_at(offset, max_bytes)).await?;
                 // A source that gave more than was asked would be cut, not trusted to fit the child's buffer.
                 let data = &data[..data.len().min(max_bytes)];
+                self.patience.has_read(offset, data.len());
                 self.send(&header(DATA_TAG, data.len())).await?;
                 self.send(data).await
             }
@@ -126,10 +128,12 @@ impl<'a> Conversation<'a> {
                 Ok(())
             }
             (FromChild::Probe(probe), Some(job)) => {
+                self.patience.renew();
                 job.progress.probed(input_file(job, probe));
                 Ok(())
             }
             (FromChild::Progress { step, fraction }, Some(job)) => {
+                self.patience.renew();
                 job.progress.progressed(step, fraction);
                 Ok(())
             }
@@ -160,14 +164,17 @@ impl<'a> Conversation<'a> {
             socket.read_exact(&mut body).await?;
             Ok(FromChild::decode(tag, &body)?)
         };
-        tokio::time::timeout(self.stall_timeout, message).await.unwrap_or(Err(Talked::Silent))
+        let asked_at = Instant::now();
+        let message = tokio::time::timeout(self.patience.left(), message).await;
+        self.patience.has_waited(asked_at.elapsed());
+        message.unwrap_or(Err(Talked::Silent))
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), Talked> {
-        match tokio::time::timeout(self.stall_timeout, self.socket.write_all(bytes)).await {
-            Ok(sent) => Ok(sent?),
-            Err(_) => Err(Talked::Silent),
-        }
+        let asked_at = Instant::now();
+        let sent = tokio::time::timeout(self.patience.left(), self.socket.write_all(bytes)).await;
+        self.patience.has_waited(asked_at.elapsed());
+        sent.map_or(Err(Talked::Silent), |sent| Ok(sent?))
     }
 }
 

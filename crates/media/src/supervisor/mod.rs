@@ -2,6 +2,7 @@
 //! one can end into a failure that says what to do.
 
 mod conversation;
+mod patience;
 mod verdict;
 
 use std::io;
@@ -30,7 +31,7 @@ pub struct SupervisorConfig {
     pub max_memory_bytes: u64,
     /// Processor time of one child over all its threads, in seconds.
     pub max_cpu_secs: u64,
-    /// How long a child may say nothing while nobody keeps it waiting.
+    /// How long a child may make no progress while nobody keeps it waiting: read nothing new, make no sound.
     pub stall_timeout: Duration,
     /// How long one extraction may take in all, fetching included.
     pub total_timeout: Duration,

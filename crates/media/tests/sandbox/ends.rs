@@ -13,6 +13,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_crash_is_worth_another_attempt", a_crash_is_worth_another_attempt),
     ("a_spent_limit_is_not", a_spent_limit_is_not),
     ("silence_is_ended", silence_is_ended),
+    ("asking_for_the_same_bytes_is_no_progress", asking_for_the_same_bytes_is_no_progress),
     ("the_whole_is_bounded", the_whole_is_bounded),
     ("what_cannot_be_believed_is_not", what_cannot_be_believed_is_not),
 ];
@@ -59,6 +60,11 @@ fn a_spent_limit_is_not() -> Result<(), Failed> {
 fn silence_is_ended() -> Result<(), Failed> {
     let config = SupervisorConfig { stall_timeout: Duration::from_millis(300), ..Default::default() };
     ends(config, &[(Attack::Stall, Retry::Worthwhile, "stood still")])
+}
+
+fn asking_for_the_same_bytes_is_no_progress() -> Result<(), Failed> {
+    let config = SupervisorConfig { stall_timeout: Duration::from_millis(300), ..Default::default() };
+    ends(config, &[(Attack::Dawdle, Retry::Worthwhile, "stood still")])
 }
 
 fn the_whole_is_bounded() -> Result<(), Failed> {

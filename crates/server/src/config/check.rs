@@ -29,6 +29,8 @@ pub(super) fn values(settings: &Settings) -> Result<(), ConfigError> {
         ("webhook_window_most", settings.webhook_window_most as u64),
         ("webhook_open_after", u64::from(settings.webhook_open_after)),
         ("max_queued", settings.max_queued),
+        ("max_streams", u64::from(settings.max_streams)),
+        ("max_soundless_packets", u64::from(settings.max_soundless_packets)),
         ("max_body_bytes", settings.max_body_bytes),
         ("rate_limit_burst", u64::from(settings.rate_limit_burst)),
         ("poll_interval", u64::from(!settings.poll_interval.is_zero())),
@@ -36,6 +38,9 @@ pub(super) fn values(settings: &Settings) -> Result<(), ConfigError> {
         ("header_read_timeout", u64::from(!settings.header_read_timeout.is_zero())),
         ("request_timeout", u64::from(!settings.request_timeout.is_zero())),
     ];
+    if settings.max_damaged_percent > 100 {
+        return refuse("max_damaged_percent: must be 0 to 100");
+    }
     if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
         return refuse(&format!("{name}: must be more than 0"));
     }

@@ -152,6 +152,9 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "values::bytes")]
     pub(crate) max_result_bytes: u64,
     pub(crate) max_decoded_samples: u64,
+    pub(crate) max_streams: u32,
+    pub(crate) max_damaged_percent: u32,
+    pub(crate) max_soundless_packets: u32,
 
     #[serde(deserialize_with = "values::duration")]
     pub(crate) webhook_timeout: Duration,

@@ -18,7 +18,8 @@ fn bad_files_fail_by_name() {
         ("encrypted.mp4", ExtractionFailed, "the audio (aac) is encrypted"),
         ("truncated-faststart.mp4", InvalidVideo, "ends after 3."),
         ("truncated-fragmented.mp4", InvalidVideo, "ends after"),
-        ("truncated-aac.mp4", InvalidVideo, "header cannot be read"),
+        ("truncated-aac.mp4", InvalidVideo, "within its `mdat` box and before its index"),
+        ("truncated-pcm16.mov", InvalidVideo, "within its `mdat` box and before its index"),
         ("truncated-aac.mkv", InvalidVideo, "s of 6.0 s"),
         ("truncated-opus.webm", InvalidVideo, "s of 6.0 s"),
         ("truncated-mp3.avi", InvalidVideo, "s of 6.0 s"),
@@ -27,6 +28,16 @@ fn bad_files_fail_by_name() {
         ("truncated-sound.wav", InvalidVideo, "ends after 3.6 s of 6.0 s"),
         ("truncated-sound.flac", InvalidVideo, "s of 6.0 s"),
         ("truncated-sound.mp3", InvalidVideo, "s of 6.0 s"),
+        ("truncated-pcm.avi", InvalidVideo, "s of 6.0 s"),
+        ("truncated-mp3.flv", InvalidVideo, "s of 6.0 s"),
+        ("truncated-sound.wma", InvalidVideo, "s of 6.0 s"),
+        ("truncated-vorbis.webm", InvalidVideo, "s of 6.0 s"),
+        ("truncated-pcm.w64", InvalidVideo, "s of 6.0 s"),
+        ("truncated-pcm.aiff", InvalidVideo, "s of 6.0 s"),
+        ("truncated-pcm.au", InvalidVideo, "s of 6.0 s"),
+        ("truncated-pcm.caf", InvalidVideo, "s of 6.0 s"),
+        ("truncated-pcm.mxf", InvalidVideo, "s of 6.0 s"),
+        ("truncated-sound.wv", InvalidVideo, "s of 6.0 s"),
     ] {
         let Err(failure) = try_extract(name, spec(AudioFormat::Wav, Quality::Low), AvLimits::default())
         else {
@@ -109,15 +120,6 @@ fn odd_rates_and_piped_headers_are_no_reason_to_fail() {
 }
 
 #[test]
-fn a_few_damaged_packets_are_skipped() {
-    for name in ["damaged-mp3.mkv", "damaged-ac3.ts", "damaged-aac.flv"] {
-        let made = extract(name, spec(AudioFormat::Wav, Quality::Low));
-        let secs = made.result.duration_secs();
-        assert!((secs - 6.0).abs() < 0.3, "{name}: {secs} s");
-    }
-}
-
-#[test]
 fn limits_are_counted() {
     let wav = || spec(AudioFormat::Wav, Quality::Low);
     let samples = AvLimits { max_decoded_samples: 100_000, ..AvLimits::default() };
@@ -126,7 +128,7 @@ fn limits_are_counted() {
     for (limits, code, details) in [
         (samples, FailureCode::ExtractionFailed, "more than 100000 samples"),
         (bytes, FailureCode::ExtractionFailed, "larger than allowed"),
-        (streams, FailureCode::InvalidVideo, ""),
+        (streams, FailureCode::ExtractionFailed, "more than 1 streams"),
     ] {
         let Err(failure) = try_extract("aac.mp4", wav(), limits.clone()) else {
             panic!("{limits:?} was passed")
