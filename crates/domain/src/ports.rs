@@ -62,7 +62,7 @@ pub trait Source: Send + Sync {
     fn read_at(&self, offset: u64, max_bytes: usize) -> BoxFuture<'_, Result<Vec<u8>, Failure>>;
 
     /// Says which bytes will be read, in order of reading: a hint that lets the source fetch just those, ahead of
-    /// the reader. It may be ignored, and other bytes may still be asked for.
+    /// the reader. It may be ignored, and other bytes may still be asked for. A plan takes the place of the former one.
     fn plan(&self, ranges: Vec<Range<u64>>);
 
     /// What it has cost so far.

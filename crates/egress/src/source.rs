@@ -1,34 +1,60 @@
 //! Sources over HTTP: random access where the host serves ranges, a spool where it does not.
 //!
-//! Opening is one GET with `Range: bytes=0-`, because presigned links answer GET alone; its body is used, not
-//! thrown away. Start with [`HttpSources`], then `ranged` and `cursor` (how reads become requests) or `spool`.
+//! Opening is one GET of the first bytes, because presigned links answer GET alone; its body is used, not thrown away.
+//! Start with [`HttpSources`], then `ranged` and `prefetch` (how reads become requests ahead of the reader), or `spool`.
+//! The rules are apart from all IO: `plan` (what will be read), `batch` (what one request asks for), `run` (what is at
+//! hand), `link` (what is learnt of the host).
 
 mod answer;
+mod batch;
 mod body;
 mod config;
-mod cursor;
 mod error;
 mod fetch;
+mod link;
+mod multipart;
+mod part;
 mod patience;
+mod plan;
+mod prefetch;
 mod ranged;
+mod run;
 mod spool;
 
 use std::sync::Arc;
 
 use domain::{BoxFuture, Clock, Failure, Source, SourceOpener, SourceSpec};
-use http::StatusCode;
-use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, StatusCode};
+use tokio::time::Instant;
 
 use self::answer::{ContentRange, Version};
+use self::batch::{Batch, Policy};
 pub use self::config::SourceConfig;
-use self::cursor::{Pinned, RangeBody};
 use self::error::FetchError;
 use self::fetch::{Answer, Fetcher};
+use self::link::Link;
+use self::part::{Accepted, Pinned, accept};
 use self::patience::Patience;
+use self::plan::Plan;
+use self::prefetch::Prefetch;
 use self::ranged::Ranged;
 use self::spool::{SpoolBudget, Spooled};
 use crate::client::HttpClient;
 use crate::guard::Guard;
+
+/// Bytes of the first request: enough for a container's marks, little enough to wait for.
+const FIRST_BYTES: u64 = 64 << 10;
+const FIRST_RANGE: &str = "bytes=0-65535";
+
+/// What the first answer is.
+enum First {
+    /// The first bytes of a file that is served by ranges.
+    Part { pinned: Pinned, head: Vec<u8>, link: Link },
+    /// Bytes of a file whose length is not said.
+    Lengthless,
+    /// 200 or 416.
+    Other(Answer),
+}
 
 /// Opens sources over HTTP.
 pub struct HttpSources {
@@ -60,42 +86,85 @@ impl HttpSources {
             url.url().clone(),
             headers,
         )?;
-        let mut patience = Patience::default();
-        let asking = patience.until_answered(&self.config, || fetcher.get(Some(0), None));
-        let answer = fetcher.in_time(asking).await?;
-        match answer.status {
-            StatusCode::PARTIAL_CONTENT => self.open_partial(fetcher, answer).await,
-            StatusCode::OK => self.open_whole(fetcher, answer).await,
-            _ => match ContentRange::of(&answer.headers) {
+        let fetcher = Arc::new(fetcher);
+        let asking = async {
+            let mut patience = Patience::default();
+            let first = HeaderValue::from_static(FIRST_RANGE);
+            let mut link = Link::new(&self.config);
+            loop {
+                let asked = Instant::now();
+                let answer = match fetcher.get(Some(&first), None).await {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        patience.after(error, &self.config).await?;
+                        continue;
+                    }
+                };
+                link.answered(asked.elapsed());
+                if answer.status != StatusCode::PARTIAL_CONTENT {
+                    return Ok(First::Other(answer));
+                }
+                match self.first_part(answer, &mut link).await {
+                    Ok(Some((pinned, head))) => return Ok(First::Part { pinned, head, link }),
+                    Ok(None) => return Ok(First::Lengthless),
+                    Err(error) => patience.after(error, &self.config).await?,
+                }
+            }
+        };
+        match fetcher.in_time(asking).await? {
+            First::Part { pinned, head, link } => Ok(self.ranged(&fetcher, pinned, link, &head)),
+            First::Lengthless => self.open_without_range(fetcher).await,
+            First::Other(answer) if answer.status == StatusCode::OK => self.open_whole(fetcher, answer).await,
+            First::Other(answer) => match ContentRange::of(&answer.headers) {
                 // No first byte can be served of a file without bytes.
                 Some(ContentRange::Unsatisfied { length: 0 }) => {
                     let pinned = Pinned { version: Version::Unknown, length: 0 };
-                    Ok(Arc::new(Ranged::new(fetcher, pinned, None)))
+                    Ok(self.ranged(&fetcher, pinned, Link::new(&self.config), &[]))
                 }
                 _ => self.open_without_range(fetcher).await,
             },
         }
     }
 
-    async fn open_partial(&self, fetcher: Fetcher, answer: Answer) -> Result<Arc<dyn Source>, FetchError> {
-        match ContentRange::of(&answer.headers) {
-            Some(ContentRange::Part { first: 0, length: Some(length), .. }) => {
-                self.check_length(length)?;
-                let pinned = Pinned { version: Version::of(&answer.headers), length };
-                let body = RangeBody::accept(answer, 0, &pinned)?;
-                Ok(Arc::new(Ranged::new(fetcher, pinned, Some(body))))
+    fn ranged(&self, fetcher: &Arc<Fetcher>, pinned: Pinned, link: Link, head: &[u8]) -> Arc<dyn Source> {
+        let prefetch = Prefetch::new(Arc::clone(fetcher), pinned, link, head);
+        Arc::new(Ranged::new(prefetch, Arc::clone(&self.budget)))
+    }
+
+    /// The version, the length and the first bytes of a file; `None` where nobody says the length: then ranges cannot
+    /// be checked. (Some hosts give an empty file the range `0-0/0`, which is none.) Such a file is asked for whole.
+    async fn first_part(
+        &self,
+        answer: Answer,
+        link: &mut Link,
+    ) -> Result<Option<(Pinned, Vec<u8>)>, FetchError> {
+        let length = match ContentRange::of(&answer.headers) {
+            Some(ContentRange::Part { first: 0, length: Some(length), .. }) => length,
+            None | Some(ContentRange::Part { first: 0, length: None, .. }) => return Ok(None),
+            Some(_) => return Err(FetchError::WrongRange),
+        };
+        self.check_length(length)?;
+        let pinned = Pinned { version: Version::of(&answer.headers), length };
+        let plan = Plan::whole(length.min(FIRST_BYTES));
+        let (mut head, began) = (Vec::new(), Instant::now());
+        let batch = Batch::first(&plan, 0..plan.len(), &Policy::ALL);
+        if let Accepted::Range(mut body) = accept(answer, &batch, &pinned)? {
+            loop {
+                match body.next().await {
+                    Ok(Some((_, bytes))) => head.extend_from_slice(&bytes),
+                    Ok(None) => break,
+                    // The rest is asked for when it is read.
+                    Err(error) if error.is_transient() && !head.is_empty() => break,
+                    Err(error) => return Err(error),
+                }
             }
-            // Ranges of a file whose length nobody says cannot be checked; some hosts give an empty file the range
-            // `0-0/0`, which is none. Such a file is asked for whole.
-            None | Some(ContentRange::Part { first: 0, length: None, .. }) => {
-                self.open_without_range(fetcher).await
-            }
-            Some(_) => Err(FetchError::WrongRange),
         }
+        link.streamed(head.len() as u64, began.elapsed());
+        Ok(Some((pinned, head)))
     }
 
     /// For hosts that serve the file, but not by range.
-    async fn open_without_range(&self, fetcher: Fetcher) -> Result<Arc<dyn Source>, FetchError> {
+    async fn open_without_range(&self, fetcher: Arc<Fetcher>) -> Result<Arc<dyn Source>, FetchError> {
         let mut patience = Patience::default();
         let asking = patience.until_answered(&self.config, || fetcher.get(None, None));
         let answer = fetcher.in_time(asking).await?;
@@ -105,13 +174,11 @@ impl HttpSources {
         self.open_whole(fetcher, answer).await
     }
 
-    async fn open_whole(&self, fetcher: Fetcher, answer: Answer) -> Result<Arc<dyn Source>, FetchError> {
-        let length = answer.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-        let length = length.and_then(|length| length.parse().ok());
+    async fn open_whole(&self, fetcher: Arc<Fetcher>, answer: Answer) -> Result<Arc<dyn Source>, FetchError> {
+        let length = answer.content_length();
         length.map_or(Ok(()), |length| self.check_length(length))?;
         let budget = Arc::clone(&self.budget);
-        let scratch = &self.config.scratch_dir;
-        Ok(Arc::new(Spooled::start(fetcher, answer.body, length, scratch, budget).await?))
+        Ok(Arc::new(Spooled::start(fetcher, answer.body, length, budget).await?))
     }
 
     fn check_length(&self, length: u64) -> Result<(), FetchError> {

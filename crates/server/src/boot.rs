@@ -86,6 +86,9 @@ pub(crate) fn egress(settings: &Settings, scratch: PathBuf) -> Result<Egress, St
             total_timeout: settings.source_timeout,
             max_redirects: settings.max_redirects,
             retries: settings.source_retries,
+            max_connections: settings.source_connections,
+            window_bytes: usize::try_from(settings.source_window_bytes).unwrap_or(usize::MAX),
+            max_parts: settings.source_max_parts,
             scratch_dir: scratch,
             max_spooled_bytes: settings.max_spooled_bytes,
             ..SourceConfig::default()

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -42,6 +43,20 @@ impl Seen {
     /// The first byte of a `Range: bytes=N-` or `bytes=N-M`.
     pub fn range_start(&self) -> Option<usize> {
         self.header("range")?.strip_prefix("bytes=")?.split('-').next()?.parse().ok()
+    }
+
+    /// The ranges that it asks for of a file of `length` bytes, without those that lie behind its end; `None` where it
+    /// asks for none.
+    pub fn ranges(&self, length: usize) -> Option<Vec<Range<usize>>> {
+        let list = self.header("range")?.strip_prefix("bytes=")?;
+        let range = |text: &str| {
+            let (first, last) = text.trim().split_once('-')?;
+            let first: usize = first.parse().ok()?;
+            let end = if last.is_empty() { length } else { last.parse::<usize>().ok()? + 1 };
+            Some(first..end.min(length))
+        };
+        let ranges: Option<Vec<_>> = list.split(',').map(range).collect();
+        Some(ranges?.into_iter().filter(|range| range.start < range.end).collect())
     }
 }
 
@@ -98,19 +113,44 @@ impl Reply {
         self
     }
 
-    /// What a host that serves ranges answers for a file: 206 from the asked byte on, 416 past its end, 200
-    /// without a range.
+    /// What a host that serves ranges answers for a file: 206 with the bytes that are asked for, in parts if they are
+    /// of several ranges; 416 past its end; 200 without a range.
     pub fn file(seen: &Seen, file: &[u8], headers: &[(&str, &str)]) -> Self {
-        let Some(start) = seen.range_start() else { return Self::new(200, headers, file) };
+        let Some(ranges) = seen.ranges(file.len()) else { return Self::new(200, headers, file) };
         let mut headers = headers.to_vec();
-        if start >= file.len() {
-            let range = format!("bytes */{}", file.len());
-            headers.push(("content-range", &range));
-            return Self::new(416, &headers, b"");
+        match ranges.as_slice() {
+            [] => {
+                let range = format!("bytes */{}", file.len());
+                headers.push(("content-range", &range));
+                Self::new(416, &headers, b"")
+            }
+            [range] => {
+                let named = format!("bytes {}-{}/{}", range.start, range.end - 1, file.len());
+                headers.push(("content-range", &named));
+                Self::new(206, &headers, &file[range.clone()])
+            }
+            ranges => {
+                headers.push(("content-type", "multipart/byteranges; boundary=00000000000000000007"));
+                Self::new(206, &headers, &Self::parts(ranges, file))
+            }
         }
-        let range = format!("bytes {start}-{}/{}", file.len() - 1, file.len());
-        headers.push(("content-range", &range));
-        Self::new(206, &headers, &file[start..])
+    }
+
+    /// A body in parts, as nginx writes it.
+    pub fn parts(ranges: &[Range<usize>], file: &[u8]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for range in ranges {
+            let head = format!(
+                "\r\n--00000000000000000007\r\nContent-Type: video/mp4\r\nContent-Range: bytes {}-{}/{}\r\n\r\n",
+                range.start,
+                range.end - 1,
+                file.len()
+            );
+            body.extend_from_slice(head.as_bytes());
+            body.extend_from_slice(&file[range.clone()]);
+        }
+        body.extend_from_slice(b"\r\n--00000000000000000007--\r\n");
+        body
     }
 }
 

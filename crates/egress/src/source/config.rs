@@ -33,6 +33,13 @@ pub struct SourceConfig {
     pub back_off: Duration,
     /// The longest wait, also where the host asks for more by `Retry-After`. Default: 30 s.
     pub max_back_off: Duration,
+    /// Requests to one host at once for one source. Default: 4.
+    pub max_connections: usize,
+    /// Bytes fetched ahead of the reader, and held in memory for it. Default: 8 MiB, which 4 connections of 4 MB/s
+    /// fill in half a second.
+    pub window_bytes: usize,
+    /// Ranges in one request; 1 never asks for several. Default: 100 (many hosts refuse more).
+    pub max_parts: usize,
     /// Where spools are written, as files without a name. Default: the system's folder for temporary files.
     pub scratch_dir: PathBuf,
     /// Disk space of all spools together, in bytes. Default: 20 GB.
@@ -54,6 +61,9 @@ impl Default for SourceConfig {
             retries: 4,
             back_off: Duration::from_millis(500),
             max_back_off: Duration::from_secs(30),
+            max_connections: 4,
+            window_bytes: 8 << 20,
+            max_parts: 100,
             scratch_dir: std::env::temp_dir(),
             max_spooled_bytes: 20_000_000_000,
         }

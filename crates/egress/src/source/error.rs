@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::{AddressRefused, Failure, FailureCode, Retry};
 
+use super::multipart::BadParts;
 use crate::client::{ClientError, DialCause};
 use crate::dial::{DialError, Phase};
 use crate::resolver::ResolveError;
@@ -38,6 +39,8 @@ pub(crate) enum FetchError {
     Changed,
     #[error("another range than was asked for")]
     WrongRange,
+    #[error(transparent)]
+    Parts(#[from] BadParts),
     #[error("the body ended early")]
     Short,
     #[error("the connection broke within the body: {0}")]
@@ -76,8 +79,25 @@ impl FetchError {
             Self::Spool(_) | Self::SpoolFull => true,
             Self::Refused(_) | Self::Header(_) | Self::TotalTime(_) | Self::Redirect(_) => false,
             Self::Encoded | Self::TooLarge { .. } | Self::TooMuchRead { .. } => false,
-            Self::Changed | Self::WrongRange => false,
+            Self::Changed | Self::WrongRange | Self::Parts(_) => false,
         }
+    }
+
+    /// Whether this answer to a request for several ranges means that there will be no better one. If the cause is
+    /// another, a request for one range will show it.
+    pub(crate) fn is_no_to_parts(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => !self.is_transient() || *status == 501,
+            Self::Parts(_) | Self::WrongRange | Self::Encoded | Self::Client(ClientError::Protocol(_)) => {
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the host asks to be asked less.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self, Self::Status { status: 429 | 503, .. })
     }
 
     /// How long the host asked to be left alone.
@@ -130,7 +150,7 @@ impl FetchError {
             Self::Changed => {
                 ("Submit the job again when the file is complete.", "it changed while being read".to_owned())
             }
-            Self::WrongRange => {
+            Self::WrongRange | Self::Parts(_) => {
                 (CHECK_HOST, "the host answered with other bytes than were asked for".to_owned())
             }
             Self::Short => (TRY_LATER, "the host ended the file early".to_owned()),

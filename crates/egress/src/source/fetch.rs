@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use domain::{AddressPolicy, Clock, SourceHeader};
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LOCATION, RANGE,
-    USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, IF_RANGE,
+    LOCATION, RANGE, USER_AGENT,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -44,6 +44,13 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
+}
+
+impl Answer {
+    /// How long the body says it is.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    }
 }
 
 /// Makes the requests of one source.
@@ -89,19 +96,19 @@ impl Fetcher {
         Ok(Self { client, guard, clock, config, meter, deadline, original, private_headers, location })
     }
 
-    /// Asks for the bytes from `first` on, or for the whole file without a range.
+    /// Asks for these ranges (as a header has them), or for the whole file.
     ///
     /// A link to which a redirect led may have expired since; then the original URL is asked once more.
     pub(crate) async fn get(
         &self,
-        first: Option<u64>,
+        range: Option<&HeaderValue>,
         if_range: Option<&HeaderValue>,
     ) -> Result<Answer, FetchError> {
         let start = self.location.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let is_redirected = start != self.original;
-        match self.follow(start, first, if_range).await {
+        match self.follow(start, range, if_range).await {
             Err(FetchError::Status { status: 401 | 403 | 404 | 410, .. }) if is_redirected => {
-                self.follow(self.original.clone(), first, if_range).await
+                self.follow(self.original.clone(), range, if_range).await
             }
             answer => answer,
         }
@@ -110,12 +117,12 @@ impl Fetcher {
     async fn follow(
         &self,
         mut url: Url,
-        first: Option<u64>,
+        range: Option<&HeaderValue>,
         if_range: Option<&HeaderValue>,
     ) -> Result<Answer, FetchError> {
         let mut redirects = 0;
         loop {
-            let response = self.request(&url, first, if_range).await?;
+            let response = self.request(&url, range, if_range).await?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 *self.location.lock().unwrap_or_else(PoisonError::into_inner) = url;
                 return self.accept(response);
@@ -131,7 +138,7 @@ impl Fetcher {
     async fn request(
         &self,
         url: &Url,
-        first: Option<u64>,
+        range: Option<&HeaderValue>,
         if_range: Option<&HeaderValue>,
     ) -> Result<Response<Incoming>, FetchError> {
         self.guard.check(url).map_err(FetchError::Refused)?;
@@ -145,9 +152,8 @@ impl Fetcher {
             headers.extend(self.private_headers.clone());
         }
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(first) = first {
-            let range = HeaderValue::from_str(&format!("bytes={first}-"));
-            headers.insert(RANGE, range.map_err(|_| FetchError::Header("range".to_owned()))?);
+        if let Some(range) = range {
+            headers.insert(RANGE, range.clone());
         }
         if let Some(tag) = if_range {
             headers.insert(IF_RANGE, tag.clone());
@@ -181,8 +187,12 @@ impl Fetcher {
         &self,
         work: impl Future<Output = Result<T, FetchError>>,
     ) -> Result<T, FetchError> {
-        let over = |_| FetchError::TotalTime(self.config.total_timeout);
-        tokio::time::timeout_at(self.deadline, work).await.map_err(over)?
+        tokio::time::timeout_at(self.deadline, work).await.map_err(|_| self.out_of_time())?
+    }
+
+    /// What is said when the total time is over.
+    pub(crate) fn out_of_time(&self) -> FetchError {
+        FetchError::TotalTime(self.config.total_timeout)
     }
 }
 

@@ -1,5 +1,7 @@
 //! When a broken fetch is tried again, within one attempt of the job.
 
+use std::time::Duration;
+
 use super::SourceConfig;
 use super::error::FetchError;
 
@@ -25,6 +27,16 @@ impl Patience {
 
     /// Waits before the next try, or gives the error back where there is none.
     pub(crate) async fn after(&mut self, error: FetchError, config: &SourceConfig) -> Result<(), FetchError> {
+        tokio::time::sleep(self.wait_after(error, config)?).await;
+        Ok(())
+    }
+
+    /// How long to wait before the next try; the error, where there is none.
+    pub(crate) fn wait_after(
+        &mut self,
+        error: FetchError,
+        config: &SourceConfig,
+    ) -> Result<Duration, FetchError> {
         if !error.is_transient() || self.failures >= config.retries {
             return Err(error);
         }
@@ -33,8 +45,7 @@ impl Patience {
         self.failures += 1;
         self.bytes_since = 0;
         tracing::debug!(%error, ?wait, failures = self.failures, "the fetch is tried again");
-        tokio::time::sleep(wait).await;
-        Ok(())
+        Ok(wait)
     }
 
     /// Makes one request until it is answered.

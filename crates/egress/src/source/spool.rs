@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -80,15 +79,14 @@ pub(crate) struct Spooled {
 }
 
 impl Spooled {
-    /// Starts to write the body to an unlinked file in `scratch`.
+    /// Starts to write the body to a file without a name.
     pub(crate) async fn start(
-        fetcher: Fetcher,
+        fetcher: Arc<Fetcher>,
         body: Body,
         announced: Option<u64>,
-        scratch: &Path,
         budget: Arc<SpoolBudget>,
     ) -> Result<Self, FetchError> {
-        let scratch = scratch.to_owned();
+        let scratch = fetcher.config.scratch_dir.clone();
         let made = tokio::task::spawn_blocking(move || tempfile::tempfile_in(scratch)).await;
         let file = made.map_err(std::io::Error::other).flatten().map_err(FetchError::Spool)?;
         let file = Arc::new(file);
@@ -153,7 +151,7 @@ impl Source for Spooled {
 }
 
 async fn fill(
-    fetcher: Fetcher,
+    fetcher: Arc<Fetcher>,
     body: Body,
     file: Arc<File>,
     mut share: Share,

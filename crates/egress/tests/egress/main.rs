@@ -9,4 +9,5 @@ mod signing;
 mod source_access;
 mod source_hosts;
 mod source_limits;
+mod source_plan;
 mod tls;

@@ -1,7 +1,7 @@
 //! Which hosts are asked: redirects, credentials, names, the guard on each hop.
 
 use domain::{AddressPolicy, Retry, SourceOpener, WebUrl};
-use testkit::host::{Host, Reply};
+use testkit::host::{Host, Reply, Step};
 
 use crate::kit::{
     Names, config, details, egress, egress_with, failure_of, open, open_with, read_all, spec, spec_with,
@@ -162,7 +162,8 @@ async fn all_addresses_of_a_name_must_be_allowed() {
 
 #[tokio::test]
 async fn the_address_that_was_checked_is_the_one_that_is_dialled() {
-    let host = Host::start(|seen| Reply::file(seen, &[7; 2_000_000], &[])).await;
+    let closing = [("connection", "close")];
+    let host = Host::start(move |seen| Reply::file(seen, &[7; 2_000_000], &closing).then(Step::Close)).await;
     let url = format!("http://rebind.example:{}/", host.address.port());
     // A second look-up, by the guard or the dialer, would get the forbidden answer.
     let names = Names::of(&[("rebind.example", &[&["127.0.0.1"], &["10.0.0.1"]])]);

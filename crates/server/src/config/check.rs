@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use super::{ConfigError, Role, Settings};
 
+/// Less leaves several connections nothing to do; more than the other fits no machine with several jobs.
+const LEAST_WINDOW_BYTES: u64 = 1 << 20;
+const MOST_WINDOW_BYTES: u64 = 1 << 30;
+
 fn refuse(text: &str) -> Result<(), ConfigError> {
     Err(ConfigError(text.to_owned()))
 }
@@ -31,6 +35,8 @@ pub(super) fn values(settings: &Settings) -> Result<(), ConfigError> {
         ("max_queued", settings.max_queued),
         ("max_streams", u64::from(settings.max_streams)),
         ("max_soundless_packets", u64::from(settings.max_soundless_packets)),
+        ("source_connections", settings.source_connections as u64),
+        ("source_max_parts", settings.source_max_parts as u64),
         ("max_body_bytes", settings.max_body_bytes),
         ("rate_limit_burst", u64::from(settings.rate_limit_burst)),
         ("poll_interval", u64::from(!settings.poll_interval.is_zero())),
@@ -43,6 +49,9 @@ pub(super) fn values(settings: &Settings) -> Result<(), ConfigError> {
     }
     if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
         return refuse(&format!("{name}: must be more than 0"));
+    }
+    if !(LEAST_WINDOW_BYTES..=MOST_WINDOW_BYTES).contains(&settings.source_window_bytes) {
+        return refuse("source_window_bytes: must be from 1MiB to 1GiB");
     }
     if !(0.0..=1.0).contains(&settings.webhook_retry_jitter) {
         return refuse("webhook_retry_jitter: must be a fraction from 0 to 1");

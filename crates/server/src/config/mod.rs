@@ -135,6 +135,10 @@ pub(crate) struct Settings {
     pub(crate) source_retries: u32,
     #[serde(deserialize_with = "values::bytes")]
     pub(crate) max_fetched_bytes: u64,
+    pub(crate) source_connections: usize,
+    #[serde(deserialize_with = "values::bytes")]
+    pub(crate) source_window_bytes: u64,
+    pub(crate) source_max_parts: usize,
     pub(crate) max_redirects: u32,
     #[serde(deserialize_with = "values::bytes")]
     pub(crate) max_spooled_bytes: u64,

@@ -1,0 +1,232 @@
+//! What is learnt of a host while a source is read from it, and how it is asked accordingly.
+
+use std::time::Duration;
+
+use super::SourceConfig;
+use super::batch::Policy;
+
+/// A part of a `multipart/byteranges` body costs about so much beside its bytes: reading on is as cheap.
+const PART_BYTES: u64 = 128;
+/// The least that is worth a request of its own, where there is a choice.
+const LEAST_BATCH_BYTES: u64 = 64 << 10;
+/// Fewer bytes than this in one body say nothing of the rate: they may all have waited in a buffer.
+const LEAST_MEASURED_BYTES: u64 = 32 << 10;
+/// The widest gap that is read through, whatever was measured.
+const WIDEST_GAP_BYTES: u64 = 1 << 20;
+/// Taken for the product of rate and round trip until both are measured.
+const GUESSED_GAP_BYTES: u64 = 64 << 10;
+/// So many broken answers to requests for several parts, before any good one, are a refusal.
+const BROKEN_TRIES: u32 = 2;
+
+/// Whether the host answers requests for several ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Multi {
+    Untried,
+    /// One request is under way that will show it.
+    Trying,
+    Works,
+    Refused,
+}
+
+/// What is known of the host and the way to it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    round_trip: Option<Duration>,
+    bytes_per_sec: Option<f64>,
+    multi: Multi,
+    broken_tries: u32,
+    connections: usize,
+}
+
+impl Link {
+    pub(crate) fn new(config: &SourceConfig) -> Self {
+        let multi = if config.max_parts > 1 { Multi::Untried } else { Multi::Refused };
+        Self {
+            round_trip: None,
+            bytes_per_sec: None,
+            multi,
+            broken_tries: 0,
+            connections: config.max_connections.max(1),
+        }
+    }
+
+    /// The head of an answer took so long. The shortest counts: longer ones had to connect, or waited for the host.
+    pub(crate) fn answered(&mut self, after: Duration) {
+        self.round_trip = Some(self.round_trip.map_or(after, |known| known.min(after)));
+    }
+
+    /// So many bytes of one body came in so much time.
+    pub(crate) fn streamed(&mut self, bytes: u64, within: Duration) {
+        if bytes < LEAST_MEASURED_BYTES || within.is_zero() {
+            return;
+        }
+        let rate = bytes as f64 / within.as_secs_f64();
+        self.bytes_per_sec = Some(self.bytes_per_sec.map_or(rate, |known| known * 0.7 + rate * 0.3));
+    }
+
+    /// Bytes that arrive in the time of a round trip: a wider gap is jumped over.
+    fn gap_bytes(&self) -> u64 {
+        match (self.round_trip, self.bytes_per_sec) {
+            (Some(round_trip), Some(rate)) => {
+                ((rate * round_trip.as_secs_f64()) as u64).min(WIDEST_GAP_BYTES)
+            }
+            _ => GUESSED_GAP_BYTES,
+        }
+    }
+
+    /// Requests at once.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections
+    }
+
+    /// What the next request may ask for, where `ahead` bytes are still to be asked for.
+    pub(crate) fn policy(&self, config: &SourceConfig, ahead: u64) -> Policy {
+        let gap = self.gap_bytes();
+        let window = config.window_bytes as u64;
+        let connections = self.connections as u64;
+        // Enough that the round trip hardly counts, and little enough that all connections have something to do.
+        let most = (window / (2 * connections)).max(1);
+        let least = gap.max(LEAST_BATCH_BYTES).min(most);
+        let max_bytes = ahead.div_ceil(connections).clamp(least, most);
+        let max_wire_bytes = window / connections;
+        match self.multi {
+            Multi::Refused => Policy { max_parts: 1, join_gap: gap, max_bytes, max_wire_bytes },
+            _ => Policy { max_parts: config.max_parts, join_gap: PART_BYTES, max_bytes, max_wire_bytes },
+        }
+    }
+
+    /// Whether a request for several parts has to wait for another one, which shows whether the host takes them.
+    pub(crate) fn is_trying(&self) -> bool {
+        self.multi == Multi::Trying
+    }
+
+    /// A request for several parts is made. Whether it is the first.
+    pub(crate) fn tries_multi(&mut self) -> bool {
+        let is_first = self.multi == Multi::Untried;
+        if is_first {
+            self.multi = Multi::Trying;
+        }
+        is_first
+    }
+
+    /// The first request for several parts ended without a verdict.
+    pub(crate) fn learnt_nothing(&mut self) {
+        if self.multi == Multi::Trying {
+            self.multi = Multi::Untried;
+        }
+    }
+
+    /// The host answers in parts.
+    pub(crate) fn multi_works(&mut self) {
+        if self.multi != Multi::Refused {
+            self.multi = Multi::Works;
+        }
+    }
+
+    /// The host does not answer in parts, or not as it should: it is never asked for them again.
+    pub(crate) fn multi_refused(&mut self) {
+        self.multi = Multi::Refused;
+    }
+
+    /// A request for several parts broke, as any request may.
+    pub(crate) fn multi_broke(&mut self) {
+        self.learnt_nothing();
+        self.broken_tries += u32::from(self.multi == Multi::Untried);
+        if self.broken_tries >= BROKEN_TRIES {
+            self.multi_refused();
+        }
+    }
+
+    /// The host is busy: it is asked for less at once.
+    pub(crate) fn is_busy(&mut self) {
+        self.connections = (self.connections / 2).max(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MB: u64 = 1 << 20;
+
+    fn config() -> SourceConfig {
+        SourceConfig { max_connections: 4, window_bytes: 8 << 20, max_parts: 100, ..SourceConfig::default() }
+    }
+
+    /// 4 MB/s at 20 ms, or what else is said.
+    fn measured(millis: u64, bytes_per_sec: f64) -> Link {
+        let mut link = Link::new(&config());
+        link.answered(Duration::from_millis(3 * millis));
+        link.answered(Duration::from_millis(millis));
+        link.streamed(100, Duration::from_nanos(1));
+        link.streamed(MB, Duration::from_secs_f64(MB as f64 / bytes_per_sec));
+        link
+    }
+
+    #[test]
+    fn gaps_are_read_through_while_that_is_quicker_than_asking_again() {
+        for (millis, rate, gap) in
+            [(20, 4e6, 80_000), (100, 1e6, 100_000), (1, 1e6, 1_000), (100, 1e9, WIDEST_GAP_BYTES)]
+        {
+            let mut link = measured(millis, rate);
+            link.multi_refused();
+            let policy = link.policy(&config(), 100 * MB);
+            assert!(policy.join_gap.abs_diff(gap) <= 1, "{millis} ms, {rate}: {policy:?}");
+            assert_eq!(policy.max_parts, 1);
+        }
+        assert_eq!(Link::new(&config()).gap_bytes(), GUESSED_GAP_BYTES);
+    }
+
+    #[test]
+    fn parts_are_asked_for_until_they_are_refused() {
+        let mut link = measured(20, 4e6);
+        let parts = |link: &Link| link.policy(&config(), MB).max_parts;
+        assert_eq!(parts(&link), 100);
+        assert!(link.tries_multi() && link.is_trying());
+        link.learnt_nothing();
+        assert!(link.tries_multi(), "still unknown");
+        link.multi_works();
+        assert!(!link.tries_multi() && !link.is_trying());
+        assert_eq!(link.policy(&config(), MB).join_gap, PART_BYTES);
+        link.multi_refused();
+        link.multi_works();
+        assert_eq!(parts(&link), 1, "remembered");
+    }
+
+    #[test]
+    fn a_host_that_breaks_on_parts_is_not_asked_for_ever() {
+        let mut link = measured(20, 4e6);
+        for _ in 0..BROKEN_TRIES {
+            assert!(link.tries_multi());
+            link.multi_broke();
+        }
+        assert_eq!(link.policy(&config(), MB).max_parts, 1);
+        let mut link = measured(20, 4e6);
+        link.tries_multi();
+        link.multi_works();
+        for _ in 0..10 {
+            link.multi_broke();
+        }
+        assert_eq!(link.policy(&config(), MB).max_parts, 100, "it is known to work");
+    }
+
+    #[test]
+    fn requests_are_large_enough_to_pay_and_small_enough_to_share() {
+        let link = measured(20, 4e6);
+        for (ahead, bytes) in [(8 * MB, MB), (MB, MB / 4), (1, 80_000)] {
+            let policy = link.policy(&config(), ahead);
+            assert!(policy.max_bytes.abs_diff(bytes) <= 8, "{ahead}: {policy:?}");
+        }
+        // However quick the host: the window has room for twice as many requests as there are connections.
+        assert_eq!(measured(100, 1e9).policy(&config(), 100 * MB).max_bytes, MB);
+    }
+
+    #[test]
+    fn a_busy_host_gets_fewer_requests_at_once() {
+        let mut link = measured(20, 4e6);
+        for connections in [4, 2, 1, 1] {
+            assert_eq!(link.connections(), connections);
+            link.is_busy();
+        }
+    }
+}
