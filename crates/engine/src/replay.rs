@@ -14,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 pub struct ReplayConfig {
     /// Deliveries in one page.
     pub page: usize,
-    /// The pause between two pages, and between two looks for a replay to do.
+    /// The pause between two pages.
     pub every: Duration,
+    /// How often it is looked for a replay to do when no hint came.
+    pub poll: Duration,
 }
 
 /// The loop.
@@ -33,21 +35,28 @@ impl ReplayLoop {
 
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        // Made before the first look, so that no hint falls between a look and the wait after it.
+        let mut wakes = self.store.wakes();
         while !stop.is_cancelled() {
-            if let Err(cause) = self.page().await {
+            let has_more = self.page().await.unwrap_or_else(|cause| {
                 tracing::warn!(%cause, "a replay could not go on; trying again");
-            }
+                true
+            });
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(self.config.every) => {}
+                () = tokio::time::sleep(self.config.every), if has_more => {}
+                () = wakes.replays(), if !has_more => {}
+                () = tokio::time::sleep(self.config.poll), if !has_more => {}
             }
         }
     }
 
-    async fn page(&self) -> Result<(), StoreError> {
-        if let Some(progress) = self.store.run_replays(self.config.page, self.clock.now()).await? {
-            tracing::info!(replay = %progress.id, replayed = progress.replayed, total = progress.total, "replaying");
-        }
-        Ok(())
+    /// Does a page; whether there may be another.
+    async fn page(&self) -> Result<bool, StoreError> {
+        let Some(progress) = self.store.run_replays(self.config.page, self.clock.now()).await? else {
+            return Ok(false);
+        };
+        tracing::info!(replay = %progress.id, replayed = progress.replayed, total = progress.total, "replaying");
+        Ok(true)
     }
 }

@@ -235,8 +235,12 @@ impl Node {
 
     /// The loop that has many deliveries sent again.
     pub(crate) fn replay_loop(&self) -> ReplayLoop {
-        let config =
-            ReplayConfig { page: self.settings.webhook_replays_per_second, every: Duration::from_secs(1) };
+        let settings = &self.settings;
+        let config = ReplayConfig {
+            page: settings.webhook_replays_per_second,
+            every: Duration::from_secs(1),
+            poll: settings.poll_interval,
+        };
         ReplayLoop::new(self.rows.store.clone(), Arc::clone(&self.clock), config)
     }
 

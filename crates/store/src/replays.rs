@@ -86,7 +86,7 @@ impl Store {
         .bind(filter.after.map_or(i64::MIN, millis))
         .bind(before);
         self.database.execute(insert).await?;
-        self.wake.hint_deliveries();
+        self.wake.hint_replays();
         Ok(id)
     }
 

@@ -16,6 +16,7 @@ use crate::database::Database;
 const CHANNEL: &str = "audio_extract_wake";
 const JOBS: &str = "jobs";
 const DELIVERIES: &str = "deliveries";
+const REPLAYS: &str = "replays";
 
 /// The shortest time between two hints of one kind to other processes: well below what a person notices, and
 /// at most 50 commits a second from each node.
@@ -32,6 +33,7 @@ pub(crate) struct Wake {
 struct Inner {
     jobs: Hints,
     deliveries: Hints,
+    replays: Hints,
     tasks: Vec<AbortHandle>,
 }
 
@@ -55,17 +57,19 @@ impl Hints {
 impl Wake {
     /// Makes the hints; with PostgreSQL, begins to exchange them with other processes.
     pub(crate) fn start(database: &Database) -> Self {
-        let (jobs, deliveries) = (Hints::new(), Hints::new());
+        let (jobs, deliveries, replays) = (Hints::new(), Hints::new(), Hints::new());
         let mut tasks = Vec::new();
         if let Database::Postgres(pool) = database {
-            for (kind, hints) in [(JOBS, &jobs), (DELIVERIES, &deliveries)] {
+            let kinds = [(JOBS, &jobs), (DELIVERIES, &deliveries), (REPLAYS, &replays)];
+            for (kind, hints) in kinds {
                 let wanted = hints.elsewhere.subscribe();
                 tasks.push(tokio::spawn(notify(pool.clone(), kind, wanted)).abort_handle());
             }
-            let listening = listen(pool.clone(), jobs.here.clone(), deliveries.here.clone());
+            let here = kinds.map(|(kind, hints)| (kind, hints.here.clone()));
+            let listening = listen(pool.clone(), here);
             tasks.push(tokio::spawn(listening).abort_handle());
         }
-        Self { inner: Arc::new(Inner { jobs, deliveries, tasks }) }
+        Self { inner: Arc::new(Inner { jobs, deliveries, replays, tasks }) }
     }
 
     pub(crate) fn hint_jobs(&self) {
@@ -74,6 +78,10 @@ impl Wake {
 
     pub(crate) fn hint_deliveries(&self) {
         self.inner.deliveries.send();
+    }
+
+    pub(crate) fn hint_replays(&self) {
+        self.inner.replays.send();
     }
 
     pub(crate) fn stop(&self) {
@@ -107,9 +115,9 @@ async fn notify(pool: PgPool, kind: &'static str, mut wanted: watch::Receiver<()
 }
 
 /// Hears the other processes, for as long as this one lives; the connection is made again for ever.
-async fn listen(pool: PgPool, jobs: watch::Sender<()>, deliveries: watch::Sender<()>) {
+async fn listen(pool: PgPool, here: [(&'static str, watch::Sender<()>); 3]) {
     loop {
-        match hear(&pool, &jobs, &deliveries).await {
+        match hear(&pool, &here).await {
             Ok(()) => {}
             Err(error) if pool.is_closed() => {
                 tracing::debug!(%error, "no longer listening for wake-ups");
@@ -121,25 +129,17 @@ async fn listen(pool: PgPool, jobs: watch::Sender<()>, deliveries: watch::Sender
     }
 }
 
-async fn hear(
-    pool: &PgPool,
-    jobs: &watch::Sender<()>,
-    deliveries: &watch::Sender<()>,
-) -> Result<(), sqlx::Error> {
+async fn hear(pool: &PgPool, here: &[(&'static str, watch::Sender<()>); 3]) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     // Else the listener would keep the pool from closing.
     listener.ignore_pool_close_event(false);
     listener.listen(CHANNEL).await?;
     loop {
         // What was sent while nobody listened is lost, so a new connection is itself a hint.
-        jobs.send_modify(|()| {});
-        deliveries.send_modify(|()| {});
+        here.iter().for_each(|(_, hint)| hint.send_modify(|()| {}));
         while let Some(notification) = listener.try_recv().await? {
-            match notification.payload() {
-                JOBS => jobs.send_modify(|()| {}),
-                DELIVERIES => deliveries.send_modify(|()| {}),
-                _ => {}
-            }
+            let heard = here.iter().filter(|(kind, _)| *kind == notification.payload());
+            heard.for_each(|(_, hint)| hint.send_modify(|()| {}));
         }
     }
 }
@@ -150,6 +150,7 @@ async fn hear(
 pub struct Wakes {
     jobs: watch::Receiver<()>,
     deliveries: watch::Receiver<()>,
+    replays: watch::Receiver<()>,
 }
 
 impl Wakes {
@@ -161,6 +162,11 @@ impl Wakes {
     /// Waits for a hint that deliveries can be claimed.
     pub async fn deliveries(&mut self) {
         changed(&mut self.deliveries).await;
+    }
+
+    /// Waits for a hint that there is a replay to do.
+    pub async fn replays(&mut self) {
+        changed(&mut self.replays).await;
     }
 }
 
@@ -175,6 +181,10 @@ impl crate::Store {
     /// Where to wait for hints of work. Losing one is harmless to whoever polls as well.
     pub fn wakes(&self) -> Wakes {
         let inner = &self.wake.inner;
-        Wakes { jobs: inner.jobs.here.subscribe(), deliveries: inner.deliveries.here.subscribe() }
+        Wakes {
+            jobs: inner.jobs.here.subscribe(),
+            deliveries: inner.deliveries.here.subscribe(),
+            replays: inner.replays.here.subscribe(),
+        }
     }
 }

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use store::Store;
+use store::{ReplayFilter, Store};
 
 use crate::on_both;
-use crate::world::{LONG, World, job};
+use crate::world::{LONG, NOW, World, job};
 
 /// Long enough for the slowest machine; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -35,7 +35,15 @@ async fn another_process_is_woken_where_there_can_be_one(world: World) {
     }
 }
 
+async fn asking_for_a_replay_wakes_who_waits(world: World) {
+    let key = world.key().await;
+    let mut wakes = world.store.wakes();
+    world.store.start_replay(&key, &ReplayFilter::default(), NOW).await.expect("started");
+    tokio::time::timeout(PATIENCE, wakes.replays()).await.expect("a hint of the replay");
+}
+
 on_both! {
     a_submission_and_an_ending_wake_who_waits
+    asking_for_a_replay_wakes_who_waits
     another_process_is_woken_where_there_can_be_one
 }
