@@ -32,7 +32,8 @@ bench-webhooks: setup-test ## Measure webhooks: one table, in about 15 minutes (
 	$(CARGO) build --release --package bench --package server
 	$(TARGET_DIR)/release/bench-webhooks $(if $(QUICK),--quick)
 
-kill-run: setup ## Kill the service KILLS times (100) under load, and see that no webhook is lost
+kill-run: setup-test ## Kill the service at every write of a job, and KILLS times (100) under load: no webhook is lost
+	$(CARGO) test --package server --test e2e -- --ignored killed_at_every_single_write
 	$(CARGO) build --release --package bench --package server
 	$(TARGET_DIR)/release/bench-webhooks kills --kills $(or $(KILLS),100)
 

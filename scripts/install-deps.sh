@@ -51,6 +51,7 @@ needs_of_test() {
   needs_of_demo
   need openssl has openssl
   need sox has sox
+  need strace has strace
   need nodejs has node
   need npm has npm
   need python3-venv python3 -c 'import ensurepip, venv'

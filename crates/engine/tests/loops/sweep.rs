@@ -46,6 +46,21 @@ async fn an_announced_result_is_readable_until_its_expiry_which_only_moves_later
 }
 
 #[tokio::test]
+async fn files_that_went_before_their_rows_were_marked_are_marked_by_the_next_sweep() {
+    let house = House::new().await;
+    let (job, done) = completed(&house).await;
+    house.clock.turn(81 * HOUR);
+    let take = async || house.store.take_expired(house.clock.now(), 80 * HOUR, 10).await.expect("taken");
+    // As a kill between the two leaves it.
+    assert_eq!(take().await, std::slice::from_ref(&job));
+    house.files.delete_prefix(job.as_str()).await.expect("deleted");
+    assert_eq!(take().await, [job], "it is taken again");
+    house.sweeper().retention().await.expect("swept");
+    assert_eq!(take().await, []);
+    assert!(house.files.head(&done.result.location).await.is_err(), "the file is gone");
+}
+
+#[tokio::test]
 async fn a_lost_job_that_cannot_be_ended_keeps_no_other_from_its_end() {
     let house = House::new().await;
     let (broken, sound) = (house.submit().await, house.submit().await);

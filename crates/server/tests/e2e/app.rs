@@ -51,7 +51,9 @@ impl TestApp {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         // Before the service: what fails here must not leave one running.
         let http = http_client();
-        let (child, log, address) = launch(data.path(), any_port, &options).await;
+        let launched = launch(data.path(), any_port, &options, &[]).await;
+        let (child, log, address) =
+            launched.unwrap_or_else(|log| panic!("the service does not listen:\n{log}"));
         Self { child, log, options, address, data, http }
     }
 
@@ -77,9 +79,21 @@ impl TestApp {
 
     /// Starts it again over the same data, at the same address.
     pub(crate) async fn restart(&mut self) {
-        let (child, log, _) = launch(self.data.path(), self.address, &self.options).await;
+        self.restart_under(&[]).await.unwrap_or_else(|log| panic!("the service does not listen:\n{log}"));
+    }
+
+    /// As [`Self::restart`], by this command, which is given the service's own. It may end before it listens: then
+    /// this gives what it said.
+    pub(crate) async fn restart_under(&mut self, command: &[String]) -> Result<(), String> {
+        let (child, log, _) = launch(self.data.path(), self.address, &self.options, command).await?;
         self.child = child;
         self.log = log;
+        Ok(())
+    }
+
+    /// Whether the process is gone.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the child can be waited for").is_some()
     }
 
     /// Stops it and starts it again in another role.
@@ -90,9 +104,14 @@ impl TestApp {
     /// Stops it and starts it again with another setting.
     pub(crate) async fn set(&mut self, name: &'static str, value: &str) {
         assert!(self.terminate().await.success());
+        self.configure(name, value);
+        self.restart().await;
+    }
+
+    /// Gives the next start another setting.
+    pub(crate) fn configure(&mut self, name: &'static str, value: &str) {
         self.options.settings.retain(|(known, _)| *known != name);
         self.options.settings.push((name, value.to_owned()));
-        self.restart().await;
     }
 
     /// SIGTERM; the service must exit with 0.
@@ -210,10 +229,17 @@ pub(crate) async fn json(request: reqwest::RequestBuilder) -> (u16, Value) {
 
 type Launched = (Child, Arc<Mutex<Vec<String>>>, SocketAddr);
 
-async fn launch(data: &Path, listen: SocketAddr, options: &Options) -> Launched {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_audio-extract"));
+/// Starts a service and waits until it listens. If it never does, it is gone, and this gives what it said.
+async fn launch(
+    data: &Path,
+    listen: SocketAddr,
+    options: &Options,
+    under: &[String],
+) -> Result<Launched, String> {
+    let mut words = under.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_audio-extract"), "serve"]);
+    let mut command = Command::new(words.next().expect("at least the service"));
     command
-        .arg("serve")
+        .args(words)
         .env_clear()
         .process_group(0)
         .stdin(Stdio::null())
@@ -247,11 +273,14 @@ async fn launch(data: &Path, listen: SocketAddr, options: &Options) -> Launched 
     });
     let address =
         tokio::task::spawn_blocking(move || address.recv_timeout(PATIENCE)).await.expect("a thread");
-    let address = address.unwrap_or_else(|_| {
-        let _ = child.kill();
-        panic!("the service does not listen:\n{}", log.lock().expect("the log").join("\n"))
-    });
-    (child, log, address)
+    match address {
+        Ok(address) => Ok((child, log, address)),
+        Err(_) => {
+            let _ = child.kill();
+            child.wait().expect("it is gone");
+            Err(log.lock().expect("the log").join("\n"))
+        }
+    }
 }
 
 fn listening(line: &str) -> Option<SocketAddr> {

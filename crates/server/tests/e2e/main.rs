@@ -14,6 +14,7 @@ mod flow;
 mod formats;
 mod genuine;
 mod hostile;
+mod kills;
 mod load;
 mod third_party;
 mod webhooks;

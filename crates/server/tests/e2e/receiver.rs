@@ -56,6 +56,7 @@ struct Script {
 
 pub(crate) struct Receiver {
     address: SocketAddr,
+    script: Arc<Script>,
     received: mpsc::UnboundedReceiver<Received>,
     server: tokio::task::JoinHandle<()>,
 }
@@ -76,10 +77,11 @@ impl Receiver {
         let listener = tokio::net::TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (sender, received) = mpsc::unbounded_channel();
-        let script = Script { answers: Mutex::new(answers.into_iter().collect()), received: sender };
-        let routes = Router::new().fallback(take).with_state(Arc::new(script));
+        let script =
+            Arc::new(Script { answers: Mutex::new(answers.into_iter().collect()), received: sender });
+        let routes = Router::new().fallback(take).with_state(Arc::clone(&script));
         let server = tokio::spawn(async move { axum::serve(listener, routes).await.expect("it serves") });
-        Self { address, received, server }
+        Self { address, script, received, server }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -88,6 +90,11 @@ impl Receiver {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Answers the next POST like this.
+    pub(crate) fn will(&self, answer: Answer) {
+        self.script.answers.lock().expect("the script").push_back(answer);
     }
 
     /// The next POST.
