@@ -88,6 +88,7 @@ impl Batch {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "lists of ranges are what this is about, also of one")]
 mod tests {
     use super::*;
 

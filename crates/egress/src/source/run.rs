@@ -279,6 +279,7 @@ impl Segment {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "lists of ranges are what this is about, also of one")]
 mod tests {
     use super::super::batch::Policy;
     use super::*;
