@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use domain::{AudioFormat, Extractor, Failure, FailureCode, Loudness};
+use domain::{AudioFormat, ExtractOrder, Extractor, Failure, FailureCode, Loudness};
 use libtest_mimic::Failed;
-use media::{AvLimits, Supervisor, SupervisorConfig};
+use media::{Attack, Supervisor};
 use testkit::samples::{CONTAINERS, sample};
 
 use crate::Test;
+use crate::corpus::config;
 use crate::desk::{Desk, Memory, run, start, until};
 use crate::mutate::{Dice, mutant};
 use crate::watch::Watch;
@@ -23,6 +24,8 @@ pub(crate) const TESTS: &[Test] = &[("mutated_files_get_an_answer_each", mutated
 const FEW: u64 = 200;
 /// Files on their way at once: more than there are workers, so that children start while others crash.
 const AT_ONCE: u64 = 4;
+/// One child in so many crashes by order, because libav seldom does: what follows on a crash must work at any rate.
+const ORDERED_CRASHES: u64 = 50;
 /// No answer after this is a hang: past every limit that should have ended it.
 const HANG: Duration = Duration::from_secs(180);
 /// What this process may grow by between a tenth of the way and the end. Its buffers are a few hundred KiB a job; what
@@ -38,23 +41,6 @@ pub(crate) struct Plan {
     pub(crate) first: u64,
     /// How many files.
     pub(crate) files: u64,
-}
-
-/// Tighter than a service's, so that each attack meets them: small files must not need more.
-fn config() -> SupervisorConfig {
-    SupervisorConfig {
-        max_memory_bytes: 256 << 20,
-        max_cpu_secs: 30,
-        stall_timeout: Duration::from_secs(60),
-        total_timeout: Duration::from_secs(120),
-        av: AvLimits {
-            max_decoded_samples: 60_000_000,
-            max_output_bytes: 64 << 20,
-            max_streams: 64,
-            ..AvLimits::default()
-        },
-        ..SupervisorConfig::default()
-    }
 }
 
 fn mutated_files_get_an_answer_each() -> Result<(), Failed> {
@@ -134,7 +120,11 @@ impl Run {
         desk.output.normalize = (dice.below(8) == 0).then(Loudness::default);
         let into = desk.result();
         let source = Arc::new(Memory(bytes));
-        let work = self.supervisor.extract(desk.order(source.clone(), &into));
+        let order = desk.order(source.clone(), &into);
+        if number % ORDERED_CRASHES == ORDERED_CRASHES - 1 {
+            return self.crash(order).await;
+        }
+        let work = self.supervisor.extract(order);
         let (end, is_wrong) = match tokio::time::timeout(HANG, work).await {
             Err(_) => ("no answer".to_owned(), true),
             Ok(Ok(_)) => ("success".to_owned(), false),
@@ -147,9 +137,20 @@ impl Run {
         }
         let path = self.kept.join(format!("{}-{number}-{}", self.plan.seed, CONTAINERS[file]));
         std::fs::write(&path, &source.0).map_err(|cause| format!("{}: {cause}", path.display()))?;
-        let said = format!("{} to {:?}: {end}", path.display(), desk.output.format);
+        let said =
+            format!("{} to {:?}, {:?}: {end}", path.display(), desk.output.format, desk.output.normalize);
         eprintln!("{said}");
         if is_wrong { Err(said) } else { Ok(()) }
+    }
+
+    /// A child that crashes while others are at work: its zygote is replaced, and they go on.
+    async fn crash(&self, order: ExtractOrder<'_>) -> Result<(), String> {
+        let ended = self.supervisor.extract_attacked(Attack::Crash, order).await;
+        *self.ends.lock().expect("unpoisoned").entry("a crash by order".to_owned()).or_default() += 1;
+        match ended {
+            Err(failure) if failure.to_string().contains("was ended by") => Ok(()),
+            other => Err(format!("a crash by order: {other:?}")),
+        }
     }
 
     fn report(&self, took: Duration, before: &Watch) -> String {
@@ -196,7 +197,8 @@ fn is_an_answer(failure: &Failure) -> bool {
 
 /// Code and details, with every number as `#`, so that the same ends count as one.
 fn name(failure: &Failure) -> String {
-    let details = failure.public.details.as_deref().unwrap_or("NO DETAILS");
+    let ours = failure.private.as_deref().unwrap_or("nothing is said");
+    let details = failure.public.details.as_deref().unwrap_or(ours);
     let mut name = format!("{:?}: ", failure.public.code);
     for letter in details.chars().take(80) {
         if !letter.is_ascii_digit() {

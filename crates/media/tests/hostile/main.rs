@@ -3,9 +3,17 @@
 //! `--fuzz N` runs N mutated files instead of the tests, `--seed S` draws others, `--first F` begins with another
 //! file (with `--fuzz 1`: that one alone). One test at a time, because some count what this process holds.
 
+mod bombs;
+mod corpus;
+mod crowds;
 #[path = "../sandbox/desk.rs"]
 mod desk;
+mod disguises;
+mod forge;
+mod forged;
 mod fuzz;
+mod loops;
+mod movie;
 mod mutate;
 mod watch;
 
@@ -35,7 +43,8 @@ fn main() -> ExitCode {
             }
         };
     }
-    let tests = [fuzz::TESTS].concat();
+    let tests =
+        [disguises::TESTS, bombs::TESTS, forged::TESTS, crowds::TESTS, loops::TESTS, fuzz::TESTS].concat();
     let trials = tests.into_iter().map(|(name, run)| Trial::test(name, run)).collect();
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     libtest_mimic::run(&arguments, trials).exit_code()
