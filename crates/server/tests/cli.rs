@@ -89,11 +89,11 @@ fn what_fails_says_so_in_one_line_on_stderr_and_nothing_on_stdout() {
         (&["extract", "page.mp4", "-o", "nowhere/a.mp3"], 1, "nowhere/a.mp3"),
         (&["extract", "ftp://a.example/a.mp4"], 2, "SOURCE"),
         (&["extract", "page.mp4", "--preserve-metadata"], 2, "not supported yet"),
-        (&["extract", "page.mp4", "--track", "1"], 2, "not supported yet"),
-        (&["extract", "page.mp4", "--start", "1"], 2, "not supported yet"),
-        (&["extract", "page.mp4", "--end", "1"], 2, "not supported yet"),
-        (&["extract", "page.mp4", "--channels", "1"], 2, "not supported yet"),
-        (&["extract", "page.mp4", "--sample-rate", "8000"], 2, "not supported yet"),
+        (&["extract", "page.mp4", "--track", "en us"], 2, "--track: "),
+        (&["extract", "page.mp4", "--start", "nan"], 2, "--start: "),
+        (&["extract", "page.mp4", "--start", "2", "--end", "1"], 2, "--end: "),
+        (&["extract", "page.mp4", "--channels", "3"], 2, "--channels: "),
+        (&["extract", "page.mp4", "--sample-rate", "96000"], 2, "--sample-rate: "),
         (&["keys", "create", "--name", "x", "--scope", "jobs:reed"], 2, "jobs:reed"),
         (&["keys", "create", "--name", ""], 2, "--name"),
         (&["keys", "revoke", "nonsense"], 2, "key_"),
@@ -186,6 +186,21 @@ fn an_extraction_prints_its_result_and_nothing_else() {
     assert_eq!(names, 2, "only the source and the result are there");
     let mode = |name| folder.path().join(name).metadata().expect("metadata").permissions().mode();
     assert_eq!(mode("tone.flac"), mode("tone.wav"), "it is a file of the user's like any other");
+}
+
+#[test]
+fn an_extraction_takes_the_part_that_was_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("tone.wav"), tone()).expect("a file");
+    let arguments =
+        ["--track", "0", "--start", "0.25", "--end", "0.75", "--channels", "2", "--sample-rate", "4000"];
+    let output = run(folder.path(), &[&["extract", "tone.wav", "-o", "part.wav"], &arguments[..]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let size = std::fs::metadata(folder.path().join("part.wav")).expect("the result").len();
+    assert!((4000..4200).contains(&size), "half a second of 16-bit mono at 4 kHz in {size} bytes");
+    let output = run(folder.path(), &["extract", "tone.wav", "-o", "none.wav", "--track", "1"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("0: pcm_s16le, 1 channel"), "{}", text(&output.stderr));
 }
 
 /// A second of 440 Hz in a mono wav.

@@ -91,6 +91,14 @@ const RECIPES: &[(&str, &str)] = &[
     ("sound.dts", "-i {sound} -c:a dca -strict -2"),
     ("sound.latm", "-i {sound} -c:a aac -f latm"),
     ("flac.ogg", "-i {sound} -c:a flac -f ogg"),
+    // More than one track: English (the default), German, and French in mono; each quieter than the last.
+    (
+        "tracks.mkv",
+        "-i {picture} -i {sound} -map 0:v -map 1:a -map 1:a -map 1:a -c:v copy -c:a flac \
+         -filter:a:1 volume=0.5 -filter:a:2 volume=0.25 -ac:a:2 1 \
+         -metadata:s:a:0 language=eng -metadata:s:a:1 language=ger -metadata:s:a:2 language=fre \
+         -disposition:a:0 default -disposition:a:1 0 -disposition:a:2 0",
+    ),
     // Nothing to extract.
     ("no-audio.mp4", "-i {picture} -c copy"),
     (

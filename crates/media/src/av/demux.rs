@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use domain::Failure;
+use domain::{Failure, TrackChoice};
 
 use super::ffi::{AvError, Packet};
 use super::input::Input;
@@ -45,13 +45,17 @@ struct Ending {
 
 impl<'h> Demux<'h> {
     /// Opens the source, says what it is, chooses the track, and plans its bytes.
-    pub(super) fn open(host: &'h mut dyn Host, limits: &AvLimits) -> Result<Self, Failure> {
+    pub(super) fn open(
+        host: &'h mut dyn Host,
+        limits: &AvLimits,
+        wanted: Option<&TrackChoice>,
+    ) -> Result<Self, Failure> {
         let mut input = Input::open(host, limits)?;
         let duration_secs = input.duration_secs();
         let format = container::name(&mut input)?.to_owned();
         input.host().probed(Probe { format, duration_secs });
         let tracks = input.tracks();
-        let track = choose(&tracks)?.clone();
+        let track = choose(&tracks, wanted)?.clone();
         let is_endless = container::is_endless(&mut input)?;
         let is_whole = is_endless || container::check_complete(&mut input, &track)?;
         let mut demux = Self {

@@ -52,6 +52,24 @@ pub(super) fn no_audio(details: impl Into<String>) -> Failure {
         .with_details(details)
 }
 
+/// There is audio, but not the track that was asked for.
+pub(super) fn no_such_track(details: impl Into<String>) -> Failure {
+    Failure::permanent(
+        FailureCode::ExtractionFailed,
+        "The source has no such audio track; ask for one of those in the details, or leave `track` out.",
+    )
+    .with_details(details)
+}
+
+/// The part that was asked for begins where there is nothing.
+pub(super) fn beyond_the_end(start_secs: f64, whole_secs: f64) -> Failure {
+    Failure::permanent(
+        FailureCode::ExtractionFailed,
+        "The part that was asked for begins after the end of the source; give an earlier `start`.",
+    )
+    .with_details(format!("starts at {start_secs:.3} s, and the audio is {whole_secs:.3} s long"))
+}
+
 /// There is audio, but not for us.
 pub(super) fn undecodable(details: impl Into<String>) -> Failure {
     Failure::permanent(

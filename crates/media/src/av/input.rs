@@ -306,6 +306,7 @@ fn describe(stream: &sys::AVStream) -> Track {
         channels: Layout::copy_of(&parameters.ch_layout).channels(),
         rate: positive(parameters.sample_rate),
         depth: positive(parameters.bits_per_raw_sample.max(parameters.bits_per_coded_sample)),
+        language: tag(stream.metadata, c"language").filter(|language| language != "und"),
         is_default: stream.disposition & sys::AV_DISPOSITION_DEFAULT != 0,
         is_encrypted: is_encrypted(stream, parameters),
         duration_secs: (stream.duration > 0).then(|| time_base.secs(stream.duration)),

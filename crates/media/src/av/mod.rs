@@ -1,8 +1,8 @@
 //! The extraction itself: libav, run inside the confined child.
 //!
 //! Start with `pipeline`. What it stands on, from the source to the result: `reader` (bytes of the host), `input` (the
-//! container), `track`, `container` and `marks` (which stream, where, whole?), `demux`, `decode`, `playback` (sound as
-//! a correct player would play it, by `timeline`), `resample`, `loudness`, `quality` (the table), `codec`, `encode`,
+//! container), `track`, `language`, `container` and `marks` (which stream, where, whole?), `demux`, `decode`, `playback` (sound as
+//! a correct player would play it, by `timeline`, cut to the `part` that was asked for), `resample`, `loudness`, `quality` (the table), `codec`, `encode`,
 //! `output`. `whitelist` says what may be opened at all; `ffi` owns libav's values; `failures` has the sentences.
 
 mod codec;
@@ -13,9 +13,11 @@ mod encode;
 mod failures;
 mod ffi;
 mod input;
+mod language;
 mod loudness;
 mod marks;
 mod output;
+mod part;
 mod pipeline;
 mod playback;
 mod quality;

@@ -21,10 +21,10 @@ pub(super) fn extract(order: AvOrder, host: &mut dyn Host) -> Result<Extracted, 
     let AvOrder { output, limits, into } = order;
     host.progressed(Step::Downloading, None);
     let Some(target) = output.normalize else {
-        return encode(Playback::open(host, &limits)?, &output, &limits, into, 1.0);
+        return encode(Playback::open(host, &limits, &output)?, &output, &limits, into, 1.0);
     };
-    let gain = measure(Playback::open(host, &limits)?, &output, target)?;
-    encode(Playback::open(&mut Again(host), &limits)?, &output, &limits, into, gain)
+    let gain = measure(Playback::open(host, &limits, &output)?, &output, target)?;
+    encode(Playback::open(&mut Again(host), &limits, &output)?, &output, &limits, into, gain)
 }
 
 /// The gain that brings the result to the target: measured on the very samples that the encoder will get.
@@ -58,6 +58,9 @@ fn encode(
     while let Some(frame) = playback.next()? {
         push(&mut resampler, &mut encoder, Some(&frame))?;
         progress.tell(&mut playback);
+    }
+    if let Some(samples) = playback.samples_at(encoding.rate) {
+        resampler.promise(samples);
     }
     push(&mut resampler, &mut encoder, None)?;
     let (samples, size) = encoder.finish()?;

@@ -1,11 +1,12 @@
 //! The source as a correct player would play it: decoded, lined up with the picture, holes filled, ends trimmed,
-//! every sample counted.
+//! every sample counted; and of that the part that was asked for.
 
-use domain::Failure;
+use domain::{Failure, OutputSpec};
 
 use super::decode::Decoder;
 use super::demux::Demux;
 use super::ffi::{AvError, Frame, Packet, Shape};
+use super::part::Part;
 use super::timeline::Timeline;
 use super::{AvLimits, Host, failures};
 
@@ -28,6 +29,7 @@ pub(super) struct Playback<'h> {
     demux: Demux<'h>,
     decoder: Decoder,
     timeline: Timeline,
+    part: Part,
     /// Decoded but held back: whether it is the last one, and so to be trimmed, is known with the next.
     held: Option<Frame>,
     /// Its turn comes after the silence.
@@ -94,14 +96,19 @@ impl Tally {
 }
 
 impl<'h> Playback<'h> {
-    /// Opens the source and decodes up to the first frame.
-    pub(super) fn open(host: &'h mut dyn Host, limits: &AvLimits) -> Result<Self, Failure> {
-        let mut demux = Demux::open(host, limits)?;
+    /// Opens the source and decodes up to the first frame of the track that was asked for.
+    pub(super) fn open(
+        host: &'h mut dyn Host,
+        limits: &AvLimits,
+        output: &OutputSpec,
+    ) -> Result<Self, Failure> {
+        let mut demux = Demux::open(host, limits, output.track.as_ref())?;
         let track = demux.track().clone();
         let decoder = Decoder::open(demux.input(), &track, limits)?;
         let max_gap_secs = if demux.input().may_jump() { JUMP_SECS } else { HOLE_SECS };
         let mut playback = Self {
             timeline: Timeline::new(demux.zero_secs(), max_gap_secs),
+            part: Part::new(output.span),
             demux,
             decoder,
             held: None,
@@ -153,14 +160,20 @@ impl<'h> Playback<'h> {
         }
     }
 
-    /// Seconds that the container promises.
+    /// Seconds that the container promises of the part.
     pub(super) fn duration_secs(&mut self) -> Option<f64> {
-        self.demux.track().duration_secs.or_else(|| self.demux.input().duration_secs())
+        let whole = self.demux.track().duration_secs.or_else(|| self.demux.input().duration_secs());
+        self.part.length_secs(whole)
     }
 
     /// Seconds put out so far.
     pub(super) fn length_secs(&self) -> f64 {
-        self.timeline.length_secs()
+        self.part.given_secs()
+    }
+
+    /// How many samples at `rate` Hz a part has whose end was reached, to the sample.
+    pub(super) fn samples_at(&self, rate: u32) -> Option<u64> {
+        self.part.samples_at(rate)
     }
 
     /// Packets that were damaged and left out so far.
@@ -173,8 +186,29 @@ impl<'h> Playback<'h> {
         self.demux.input().host()
     }
 
-    /// The next samples; `None` once all of it was played and was all there.
+    /// The next samples; `None` once all that was asked for was played and was all there.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, Failure> {
+        while !self.part.is_over() {
+            let Some(mut frame) = self.play()? else {
+                let span = self.part.span();
+                if self.part.is_missed() && span.start_secs > 0.0 {
+                    return Err(failures::beyond_the_end(span.start_secs, self.timeline.length_secs()));
+                }
+                return Ok(None);
+            };
+            let rate = frame.shape().map_or(0, |shape| shape.rate);
+            let wanted = self.part.take(frame.samples(), rate);
+            if !wanted.is_empty() {
+                frame.keep(wanted).map_err(|cause| failures::internal("a part of a frame", cause))?;
+                return Ok(Some(frame));
+            }
+        }
+        self.tally.check_damage(self.demux.faults(), 0, self.timeline.length_secs())?;
+        Ok(None)
+    }
+
+    /// The next samples of the whole.
+    fn play(&mut self) -> Result<Option<Frame>, Failure> {
         if let Some(frame) = self.next_silence()? {
             return Ok(Some(frame));
         }

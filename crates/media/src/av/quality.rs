@@ -12,7 +12,7 @@
 //! Each channel gets half of it, so that mono costs half and 5.1 three times as much. A bitrate that was asked for is
 //! taken as it is, for whatever channels there are, as far as the format goes.
 
-use domain::{AudioFormat, OutputSpec, Quality};
+use domain::{AudioFormat, OutputSpec, Quality, SampleRate};
 
 /// What the sound is before it is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,9 @@ pub(super) fn encoding(given: Given, output: &OutputSpec) -> Encoding {
     let most_channels = if format == AudioFormat::Mp3 { 2 } else { 8 };
     // More channels than the format has are mixed down to two: there is no order of eight for nine.
     let channels = if given.channels > most_channels { 2 } else { given.channels.max(1) };
-    let rate = rate(format, given.rate);
+    // Channels are never invented: two of a mono source are one.
+    let channels = output.channels.map_or(channels, |asked| asked.get().min(channels));
+    let rate = output.sample_rate.map_or_else(|| rate(format, given.rate), SampleRate::hz);
     let of_table = |kbps: u32| (kbps * u32::from(channels) / 2).max(1);
     let asked = output.bitrate.map(domain::Bitrate::kbps);
     let spending = match (format, asked, output.quality.unwrap_or_default()) {
@@ -214,6 +216,28 @@ mod tests {
             (Wav, None, (44_100, 24, 16), (44_100, 2, Lossless(16))),
         ] {
             let made = decide(format, Quality::Medium, bitrate, given);
+            assert_eq!((made.rate, made.channels, made.spending), expected, "{format:?} of {given:?}");
+        }
+    }
+
+    #[test]
+    fn channels_and_rates_that_were_asked_for_are_taken_but_channels_are_never_invented() {
+        use domain::ChannelCount::{Mono, Stereo};
+        for (format, channels, hz, given, expected) in [
+            (Mp3, Some(Mono), None, (44_100, 2, 16), (44_100, 1, Constant(96))),
+            (Mp3, Some(Stereo), None, (44_100, 1, 16), (44_100, 1, Constant(96))),
+            (Aac, Some(Stereo), None, (48_000, 6, 24), (48_000, 2, Constant(128))),
+            (Wav, Some(Mono), Some(16_000), (48_000, 6, 24), (16_000, 1, Lossless(16))),
+            (Wav, Some(Stereo), Some(96_000), (48_000, 24, 24), (96_000, 2, Lossless(16))),
+            (Opus, None, Some(16_000), (44_100, 2, 16), (16_000, 2, Average(96))),
+            (Mp3, None, Some(16_000), (44_100, 2, 16), (16_000, 2, Constant(160))),
+        ] {
+            let asked = OutputSpec {
+                channels,
+                sample_rate: hz.map(|hz| SampleRate::parse(hz, format).expect("a rate")),
+                ..OutputSpec::plain(format)
+            };
+            let made = encoding(Given { rate: given.0, channels: given.1, depth: given.2 }, &asked);
             assert_eq!((made.rate, made.channels, made.spending), expected, "{format:?} of {given:?}");
         }
     }

@@ -14,12 +14,15 @@ pub(super) struct Resampler {
     from: Option<Shape>,
     to: Shape,
     gain: f64,
+    /// Samples of the new rate that what came stands for.
+    due: f64,
+    given: u64,
 }
 
 impl Resampler {
     /// To this shape; `gain` is a factor, 1 leaves the samples as they are.
     pub(super) fn new(to: Shape, gain: f64) -> Self {
-        Self { swr: ptr::null_mut(), from: None, to, gain }
+        Self { swr: ptr::null_mut(), from: None, to, gain, due: 0.0, given: 0 }
     }
 
     /// Converts one frame. Where the source changes in mid-stream, what the old shape still owes comes first.
@@ -33,15 +36,35 @@ impl Resampler {
             self.finish(&mut sink)?;
             self.open(shape)?;
         }
+        self.due += f64::from(frame.samples()) * self.ratio();
         self.pass(Some(frame), &mut sink)
     }
 
-    /// Gives out what was held back for filtering.
+    /// Samples of the new rate for one of the old.
+    fn ratio(&self) -> f64 {
+        self.from.as_ref().map_or(1.0, |from| f64::from(self.to.rate) / f64::from(from.rate))
+    }
+
+    /// Says how many samples there shall be in all, where that is known better than by counting what came.
+    pub(super) fn promise(&mut self, samples: u64) {
+        self.due = samples as f64;
+    }
+
+    /// Gives out what was held back for filtering, so that there are as many samples in all as are due.
     pub(super) fn finish(
         &mut self,
         mut sink: impl FnMut(&Frame) -> Result<(), AvError>,
     ) -> Result<(), AvError> {
-        if self.from.take().is_some() { self.pass(None, &mut sink) } else { Ok(()) }
+        if self.from.take().is_none() {
+            return Ok(());
+        }
+        self.pass(None, &mut sink)?;
+        let missing = (self.due.round() as u64).saturating_sub(self.given);
+        if missing == 0 {
+            return Ok(());
+        }
+        self.given += missing;
+        sink(&Frame::silence(&self.to, c_int::try_from(missing).map_err(|_| AvError::STOP)?)?)
     }
 
     fn pass(
@@ -63,8 +86,10 @@ impl Resampler {
         let made = AvError::check(unsafe {
             sys::swr_convert(self.swr, out.get().extended_data, room, planes, samples)
         })?;
-        out.shorten(u32::try_from(made).unwrap_or(0));
-        if made > 0 { sink(&out) } else { Ok(()) }
+        let left = (self.due.round() as u64).saturating_sub(self.given);
+        out.shorten(u32::try_from(made).unwrap_or(0).min(u32::try_from(left).unwrap_or(u32::MAX)));
+        self.given += u64::from(out.samples());
+        if out.samples() > 0 { sink(&out) } else { Ok(()) }
     }
 
     fn open(&mut self, from: Shape) -> Result<(), AvError> {

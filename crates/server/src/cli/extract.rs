@@ -12,6 +12,7 @@ use egress::FileSource;
 use engine::CancellationToken;
 use serde::Serialize;
 
+use super::choice::ChoiceArgs;
 use super::progress::Shown;
 use super::{Stop, block_on, print, to_json};
 use crate::config::{Flags, Settings};
@@ -41,40 +42,12 @@ pub(super) struct ExtractArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    later: LaterArgs,
-    #[command(flatten)]
-    flags: Flags,
-}
-
-/// Options that have their name already and their meaning later.
-#[derive(Args)]
-struct LaterArgs {
+    choice: ChoiceArgs,
+    // Has its name already, and its meaning later.
     #[arg(long, hide = true)]
     preserve_metadata: bool,
-    #[arg(long, hide = true)]
-    track: Option<String>,
-    #[arg(long, hide = true)]
-    start: Option<String>,
-    #[arg(long, hide = true)]
-    end: Option<String>,
-    #[arg(long, hide = true)]
-    channels: Option<String>,
-    #[arg(long, hide = true)]
-    sample_rate: Option<String>,
-}
-
-impl LaterArgs {
-    fn given(&self) -> Option<&'static str> {
-        let options = [
-            ("--preserve-metadata", self.preserve_metadata),
-            ("--track", self.track.is_some()),
-            ("--start", self.start.is_some()),
-            ("--end", self.end.is_some()),
-            ("--channels", self.channels.is_some()),
-            ("--sample-rate", self.sample_rate.is_some()),
-        ];
-        options.into_iter().find_map(|(name, is_given)| is_given.then_some(name))
-    }
+    #[command(flatten)]
+    flags: Flags,
 }
 
 /// What an extraction made, in the words of the API.
@@ -101,8 +74,8 @@ enum Origin {
 }
 
 pub(super) fn run(args: ExtractArgs) -> Result<(), Stop> {
-    if let Some(option) = args.later.given() {
-        return Err(Stop::Usage(format!("{option} is not supported yet")));
+    if args.preserve_metadata {
+        return Err(Stop::Usage("--preserve-metadata is not supported yet".to_owned()));
     }
     let plan = plan(&args)?;
     let settings = Settings::load(&args.flags)?;
@@ -151,7 +124,7 @@ fn plan(args: &ExtractArgs) -> Result<Plan, Stop> {
         quality,
         bitrate,
         normalize: args.normalize.then(Loudness::default),
-        ..OutputSpec::plain(format)
+        ..args.choice.output(format)?
     };
     let into = args
         .output

@@ -1,6 +1,7 @@
 //! The commands, one file each. Results go to stdout, everything else to stderr; the exit code is 0 when it is done,
 //! 1 when it failed, 2 when it was asked for wrongly.
 
+mod choice;
 mod doctor;
 mod extract;
 mod keys;

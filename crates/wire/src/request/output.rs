@@ -58,20 +58,12 @@ fn refused(field: &str, reason: impl Into<String>) -> SpecError {
     SpecError::new(SpecPart::Output, format!("output.{field}"), reason)
 }
 
-/// Options of the contract that this version cannot honour are refused by name rather than dropped.
+/// An option of the contract that this version cannot honour is refused by name rather than dropped.
 fn refuse_unsupported(spec: &OutputSpec) -> Result<(), SpecError> {
-    let asked = [
-        ("preserveMetadata", spec.preserve_metadata),
-        ("track", spec.track.is_some()),
-        ("start", spec.span.start_secs > 0.0),
-        ("end", spec.span.end_secs.is_some()),
-        ("channels", spec.channels.is_some()),
-        ("sampleRate", spec.sample_rate.is_some()),
-    ];
-    match asked.into_iter().find(|(_, is_asked)| *is_asked) {
-        None => Ok(()),
-        Some((field, _)) => Err(refused(field, "is not supported yet; leave it out")),
+    if spec.preserve_metadata {
+        return Err(refused("preserveMetadata", "is not supported yet; leave it out"));
     }
+    Ok(())
 }
 
 fn parse_track(value: Value) -> Result<TrackChoice, RequestError> {

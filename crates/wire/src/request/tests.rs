@@ -1,4 +1,4 @@
-use domain::{Bitrate, Loudness};
+use domain::{Bitrate, ChannelCount, Loudness, SampleRate, Span, TrackChoice};
 
 use super::*;
 
@@ -50,6 +50,18 @@ fn what_is_left_out_has_the_documented_default() {
 }
 
 #[test]
+fn what_part_of_the_source_is_wanted_becomes_a_spec() {
+    let output =
+        |path: &str, value: &str| parse_extract(with(path, value).as_bytes()).expect("a spec").output;
+    assert_eq!(output("/output/track", "2").track, Some(TrackChoice::Index(2)));
+    assert_eq!(output("/output/track", "\"pt-BR\"").track, Some(TrackChoice::Language("pt-br".to_owned())));
+    assert_eq!(output("/output/start", "90").span, Span { start_secs: 90.0, end_secs: None });
+    assert_eq!(output("/output/end", "1.5").span, Span { start_secs: 0.0, end_secs: Some(1.5) });
+    assert_eq!(output("/output/channels", "1").channels, Some(ChannelCount::Mono));
+    assert_eq!(output("/output/sampleRate", "16000").sample_rate.map(SampleRate::hz), Some(16_000));
+}
+
+#[test]
 fn a_wrong_value_gets_its_code_and_is_named() {
     use ErrorCode::*;
     let cases = [
@@ -70,9 +82,15 @@ fn a_wrong_value_gets_its_code_and_is_named() {
         ("/output/normalize", r#"{"loudness": -100}"#, InvalidOutput, "output.normalize.loudness"),
         ("/output/normalize", r#"{"loudnes": -16}"#, InvalidRequest, "loudnes"),
         ("/output/preserveMetadata", "true", InvalidOutput, "not supported yet"),
-        ("/output/track", "1", InvalidOutput, "output.track"),
-        ("/output/start", "1.5", InvalidOutput, "output.start"),
-        ("/output/sampleRate", "44100", InvalidOutput, "output.sampleRate"),
+        ("/output/track", "-1", InvalidOutput, "output.track"),
+        ("/output/track", "1.5", InvalidOutput, "output.track"),
+        ("/output/track", "\"en us\"", InvalidOutput, "output.track"),
+        ("/output/track", "[]", InvalidRequest, "output.track"),
+        ("/output/start", "-1", InvalidOutput, "output.start"),
+        ("/output/start", "\"1:30\"", InvalidRequest, "output.start"),
+        ("/output/end", "0", InvalidOutput, "output.end"),
+        ("/output/channels", "3", InvalidOutput, "output.channels"),
+        ("/output/sampleRate", "96000", InvalidOutput, "8000, 11025"),
         ("/output/fromat", "\"mp3\"", InvalidRequest, "`output.fromat`: unknown field"),
         ("/options/filename", "\"a/b\"", InvalidRequest, "options.filename"),
         ("/options/webhook", "\"ftp://e.com\"", InvalidRequest, "options.webhook"),

@@ -4,6 +4,7 @@ mod bad;
 mod damage;
 mod formats;
 mod loudness;
+mod parts;
 mod steady;
 mod timing;
 
