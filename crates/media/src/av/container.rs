@@ -8,13 +8,16 @@ use domain::Failure;
 use super::ffi::AvError;
 use super::input::Input;
 use super::marks::{
-    MatroskaHead, is_piped_wave, parse_asf, parse_box, parse_caf, parse_matroska, parse_riff, parse_w64,
+    MatroskaHead, is_piped_wave, is_scrambled, parse_asf, parse_box, parse_caf, parse_matroska, parse_riff,
+    parse_w64,
 };
 use super::track::Track;
 use super::{AvLimits, failures};
 
 /// How many bytes at the start hold a container's marks.
 const HEAD_BYTES: usize = 4096;
+/// How many of a transport stream show whether it is scrambled: a second of a broadcast.
+const BROADCAST_BYTES: usize = 1 << 20;
 /// More ranges than this are merged over small gaps: a plan must stay small.
 const MOST_RANGES: usize = 32_768;
 
@@ -100,6 +103,11 @@ fn torn_box(input: &mut Input<'_>) -> Result<Option<String>, Failure> {
     Ok(None)
 }
 
+/// Whether no sound could be had because a broadcaster sells the key.
+pub(super) fn is_locked(input: &mut Input<'_>) -> Result<bool, Failure> {
+    Ok(input.container() == "ts" && is_scrambled(&first_bytes(input, BROADCAST_BYTES)?))
+}
+
 /// Whether it was written by a program that did not know its length and never said it.
 pub(super) fn is_endless(input: &mut Input<'_>) -> Result<bool, Failure> {
     Ok(input.container() == "wav" && is_piped_wave(&head(input)?))
@@ -165,9 +173,14 @@ fn matroska_head(input: &mut Input<'_>) -> Result<Option<MatroskaHead>, Failure>
     Ok(parse_matroska(&head(input)?))
 }
 
-/// The first bytes of the source.
+/// The first bytes of the source, which hold the marks.
 fn head(input: &mut Input<'_>) -> Result<Vec<u8>, Failure> {
-    let mut head = vec![0; HEAD_BYTES];
+    first_bytes(input, HEAD_BYTES)
+}
+
+/// So many of its first bytes, if it has them.
+fn first_bytes(input: &mut Input<'_>, most: usize) -> Result<Vec<u8>, Failure> {
+    let mut head = vec![0; most];
     let mut filled = 0;
     while filled < head.len() {
         match input.read_at(filled as u64, &mut head[filled..])? {

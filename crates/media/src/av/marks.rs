@@ -85,6 +85,23 @@ pub(super) fn parse_asf(head: &[u8]) -> (Option<u64>, Option<f64>) {
     (number(40).filter(|size| *size > 0), secs.filter(|secs| *secs > 0.0))
 }
 
+/// Whether packets of a transport stream are marked as scrambled (ISO 13818-1, 2.4.3.3).
+pub(super) fn is_scrambled(head: &[u8]) -> bool {
+    /// Plain, behind a time stamp of four bytes (Blu-ray), before 16 bytes of error correction.
+    const STRIDES: [usize; 3] = [188, 192, 204];
+    let starts = |first: usize, stride: usize| (first..head.len()).step_by(stride);
+    let is_stream = |first: usize, stride: usize| starts(first, stride).take(5).all(|at| head[at] == 0x47);
+    let Some((first, stride)) = STRIDES
+        .into_iter()
+        .flat_map(|stride| (0..stride).map(move |first| (first, stride)))
+        .find(|(first, stride)| first + 5 * stride <= head.len() && is_stream(*first, *stride))
+    else {
+        return false;
+    };
+    starts(first, stride)
+        .any(|at| head[at] == 0x47 && head.get(at + 3).is_some_and(|flags| flags & 0x80 != 0))
+}
+
 /// A box's name and its whole length (ISO 14496-12, 4.2). `None` for one that goes on to the file's end, or is none.
 pub(super) fn parse_box(head: &[u8]) -> Option<(&str, u64)> {
     let short = u32::from_be_bytes(head.get(..4)?.try_into().ok()?);
@@ -165,6 +182,19 @@ mod tests {
         for bad in [&[][..], &[0], &[0x1a, 0x45, 0xdf, 0xa3, 0xff], &header, &[0xff; 64]] {
             assert_eq!(parse_matroska(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn scrambled_packets_are_noticed() {
+        let packet = |flags: u8| [&[0x47, 0x01, 0x01, flags], [0x11; 184].as_slice()].concat();
+        let clear = packet(0x10).repeat(8);
+        let stamped = |last: Vec<u8>| {
+            [vec![0; 4], packet(0x10)].concat().repeat(7).into_iter().chain([0; 4]).chain(last)
+        };
+        assert!(!is_scrambled(&clear) && is_scrambled(&[clear, packet(0x90)].concat()));
+        assert!(!is_scrambled(&stamped(packet(0x10)).collect::<Vec<u8>>()));
+        assert!(is_scrambled(&stamped(packet(0xd0)).collect::<Vec<u8>>()));
+        assert!(!is_scrambled(&[]) && !is_scrambled(&[0xff; 2000]));
     }
 
     #[test]

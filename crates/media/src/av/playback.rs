@@ -8,7 +8,7 @@ use super::demux::Demux;
 use super::ffi::{AvError, Frame, Packet, Shape};
 use super::part::Part;
 use super::timeline::Timeline;
-use super::{AvLimits, Host, failures};
+use super::{AvLimits, Host, container, failures};
 
 /// Silence is put out in pieces of at most so many samples.
 const SILENCE_PIECE: u64 = 8192;
@@ -134,6 +134,11 @@ impl<'h> Playback<'h> {
 
     fn nothing_heard(&mut self) -> Failure {
         let codec = self.demux.track().codec.clone();
+        match container::is_locked(self.demux.input()) {
+            Err(gone) => return gone,
+            Ok(true) => return failures::undecodable(format!("the audio ({codec}) is encrypted")),
+            Ok(false) => {}
+        }
         if self.tally.packets == 0 {
             // The header speaks of a track, and nothing of it follows.
             return match self.demux.check_end(0.0) {

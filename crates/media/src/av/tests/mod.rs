@@ -2,6 +2,7 @@
 
 mod bad;
 mod damage;
+mod encrypted;
 mod formats;
 mod loudness;
 mod parts;
