@@ -110,6 +110,7 @@ pub(crate) async fn supervisor(settings: &Settings) -> Result<Supervisor, Stop> 
             max_decoded_samples: settings.max_decoded_samples,
             max_output_bytes: settings.max_result_bytes,
             max_streams: settings.max_streams,
+            max_probe_bytes: settings.max_probe_bytes,
             max_damaged_percent: settings.max_damaged_percent,
             max_soundless_packets: settings.max_soundless_packets,
             ..AvLimits::default()

@@ -157,6 +157,8 @@ pub(crate) struct Settings {
     pub(crate) max_result_bytes: u64,
     pub(crate) max_decoded_samples: u64,
     pub(crate) max_streams: u32,
+    #[serde(deserialize_with = "values::bytes")]
+    pub(crate) max_probe_bytes: u64,
     pub(crate) max_damaged_percent: u32,
     pub(crate) max_soundless_packets: u32,
 

@@ -215,6 +215,31 @@ fn assert_helps(name: &str, error: &Value, part: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn limits_of_the_settings_hold_in_the_child() {
+    let samples = FileHost::of(&["faststart.mp4", "sound.flac", "damaged-short-sound.flac"]).await;
+    let options = Options::default()
+        .with("ALLOW_NETWORKS", "127.0.0.0/8")
+        .with("MAX_STREAMS", "1")
+        .with("MAX_DECODED_SAMPLES", "200000")
+        .with("MAX_DAMAGED_PERCENT", "30");
+    let app = TestApp::start_with(options).await;
+    let breach = |name, file: &str, part| Case {
+        name,
+        body: source(&samples.url(file)),
+        end: End::Failed("EXTRACTION_FAILED", part),
+    };
+    let streams = breach("streams", "faststart.mp4", "more than 1 streams");
+    let length = breach("samples", "sound.flac", "more than 200000 samples");
+    try_all(&app, &[streams, length]).await;
+    // Three wounds in a second are more than the default lets pass; what was left out is told.
+    let job = app.submit(&source(&samples.url("damaged-short-sound.flac"))).await;
+    let status = app.wait_for_end(&job).await;
+    let damaged = status["outputFile"]["damagedPackets"].as_u64();
+    assert!(damaged.is_some_and(|count| (1..=3).contains(&count)), "{status}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_inputs_get_their_code_and_leave_nothing_behind() {
     let samples = FileHost::of(&SAMPLES).await;
     let bad = FileHost::serving(bad_host()).await;
