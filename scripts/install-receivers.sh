@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Installs what the sample receivers import, so that the tests can run them: npm packages beside the Node ones, and a
-# virtual environment in target/python for the Python one. Quick when it was done before and the lists are unchanged.
+# Installs what the examples import, so that the tests can run them: npm packages beside the Node ones, and a virtual
+# environment in target/python for the Python one. Quick when it was done before and the lists are unchanged.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-node=examples/receivers/node
-if ! cmp -s "$node/package-lock.json" "$node/node_modules/.installed"; then
-  echo "Installing the Node receivers' packages"
-  (cd "$node" && npm ci --loglevel=error >/dev/null)
-  cp "$node/package-lock.json" "$node/node_modules/.installed"
-fi
+for node in examples/receivers/node examples/uploads/node; do
+  if ! cmp -s "$node/package-lock.json" "$node/node_modules/.installed"; then
+    echo "Installing the packages of $node"
+    (cd "$node" && npm ci --loglevel=error >/dev/null)
+    cp "$node/package-lock.json" "$node/node_modules/.installed"
+  fi
+done
 
 wanted=examples/receivers/python/requirements.txt
 venv=target/python

@@ -76,6 +76,7 @@ id!(
 id!(/** The errand of bringing one event to one URL: `dlv_…`. */ DeliveryId, "dlv");
 id!(/** One exact URL of one key: `ep_…`. */ EndpointId, "ep");
 id!(/** The errand of sending many deliveries again: `rpl_…`. */ ReplayId, "rpl");
+id!(/** A file that a customer has sent or is sending: `file_…`. */ FileId, "file");
 id!(/** One running process among equals: `node_…`. Made anew at each start. */ NodeId, "node");
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod secret;
 pub mod signing;
 pub mod spec;
 pub mod time;
+pub mod upload;
 pub mod web;
 
 pub use delivery::{
@@ -33,7 +34,7 @@ pub use endpoint::{Endpoint, EndpointState, EndpointVerdict};
 pub use failure::{Failure, FailureCode, PublicFailure, Retry};
 pub use filename::Filename;
 pub use format::{AudioFormat, SampleRates};
-pub use ids::{BatchId, DeliveryId, EndpointId, EventId, JobId, KeyId, NodeId, ReplayId};
+pub use ids::{BatchId, DeliveryId, EndpointId, EventId, FileId, JobId, KeyId, NodeId, ReplayId};
 pub use job::{
     Completed, Failed, InputFile, Job, JobState, Percent, Processing, Progress, Queued, ResultFile, Step,
 };
@@ -50,4 +51,5 @@ pub use secret::Secret;
 pub use signing::{SecretHeader, SigningKeys};
 pub use spec::{JobOptions, JobSpec, Priority, SourceHeader, SourceSpec, SpecError, SpecPart};
 pub use time::Timestamp;
+pub use upload::{Upload, UploadState};
 pub use web::{SourceUrl, WebUrl, WebhookUrl};

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::delivery::EventKind;
 use crate::filename::Filename;
+use crate::ids::FileId;
 use crate::output::OutputSpec;
 use crate::secret::Secret;
 use crate::web::{SourceUrl, WebhookUrl};
@@ -96,6 +97,13 @@ pub enum SourceSpec {
         /// With these headers.
         headers: Vec<SourceHeader>,
     },
+    /// Sent to us before.
+    Upload {
+        /// Under this id.
+        file: FileId,
+        /// What its owner called it; known once the job is taken.
+        name: Option<Filename>,
+    },
 }
 
 impl SourceSpec {
@@ -103,6 +111,7 @@ impl SourceSpec {
     pub fn name(&self) -> &str {
         match self {
             Self::Url { url, .. } => url.last_segment().or(url.url().host_str()).unwrap_or("source"),
+            Self::Upload { file, name } => name.as_ref().map_or(file.as_str(), Filename::as_written),
         }
     }
 }

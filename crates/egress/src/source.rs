@@ -23,7 +23,9 @@ mod spool;
 
 use std::sync::Arc;
 
-use domain::{BoxFuture, Clock, Failure, Source, SourceOpener, SourceSpec};
+use domain::{
+    BoxFuture, Clock, Failure, FailureCode, Source, SourceHeader, SourceOpener, SourceSpec, SourceUrl,
+};
 use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
@@ -76,8 +78,11 @@ impl HttpSources {
         Self { client, guard, clock, config: Arc::new(config), budget }
     }
 
-    async fn open_url(&self, source: &SourceSpec) -> Result<Arc<dyn Source>, FetchError> {
-        let SourceSpec::Url { url, headers } = source;
+    async fn open_url(
+        &self,
+        url: &SourceUrl,
+        headers: &[SourceHeader],
+    ) -> Result<Arc<dyn Source>, FetchError> {
         let fetcher = Fetcher::new(
             self.client.clone(),
             Arc::clone(&self.guard),
@@ -189,6 +194,13 @@ impl HttpSources {
 
 impl SourceOpener for HttpSources {
     fn open<'a>(&'a self, source: &'a SourceSpec) -> BoxFuture<'a, Result<Arc<dyn Source>, Failure>> {
-        Box::pin(async move { self.open_url(source).await.map_err(FetchError::into_failure) })
+        Box::pin(async move {
+            let SourceSpec::Url { url, headers } = source else {
+                let message = "Submit the job again with a URL.";
+                return Err(Failure::permanent(FailureCode::InternalError, message)
+                    .with_private("a source without a URL was opened over HTTP"));
+            };
+            self.open_url(url, headers).await.map_err(FetchError::into_failure)
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::{
     AddressPolicy, BatchId, Clock, Job, JobId, JobSpec, JobState, KeyId, Queued, SourceSpec, SpecError,
-    SpecPart,
+    SpecPart, Upload, UploadState,
 };
 use sha2::{Digest as _, Sha256};
 use store::{Idempotency, Store, StoreError, Submission, Submitted};
@@ -79,7 +79,7 @@ impl Submit {
         token: Option<IdempotencyToken<'_>>,
     ) -> Result<Vec<u8>, SubmitError> {
         self.check(&spec)?;
-        let job = self.job(key, None, spec);
+        let job = self.job(key, None, self.named(key, spec).await?);
         let answer = wire::error::success(ExtractResponse::new(&job.id, self.estimate_secs().await?));
         self.submit(key, vec![job], answer, token.map(|token| ("extract", token))).await
     }
@@ -96,7 +96,10 @@ impl Submit {
                 .map_err(|error| SpecError { field: format!("jobs[{index}].{}", error.field), ..error })?;
         }
         let batch = BatchId::from_random(random_id());
-        let jobs: Vec<Job> = specs.into_iter().map(|spec| self.job(key, Some(&batch), spec)).collect();
+        let mut jobs = Vec::with_capacity(specs.len());
+        for spec in specs {
+            jobs.push(self.job(key, Some(&batch), self.named(key, spec).await?));
+        }
         let answer = wire::error::success(BatchResponse::new(&batch, &jobs));
         self.submit(key, jobs, answer, token.map(|token| ("batch", token))).await
     }
@@ -116,16 +119,25 @@ impl Submit {
 
     /// Refuses what can be known by now never to be reachable.
     fn check(&self, spec: &JobSpec) -> Result<(), SpecError> {
-        let SourceSpec::Url { url, .. } = &spec.source;
-        self.policy
-            .check(url.url())
-            .map_err(|refused| SpecError::new(SpecPart::Source, "source.url", refused.0))?;
+        if let SourceSpec::Url { url, .. } = &spec.source {
+            self.policy
+                .check(url.url())
+                .map_err(|refused| SpecError::new(SpecPart::Source, "source.url", refused.0))?;
+        }
         if let Some(webhook) = &spec.options.webhook {
             self.policy
                 .check(webhook.url())
                 .map_err(|refused| SpecError::new(SpecPart::Request, "options.webhook", refused.0))?;
         }
         Ok(())
+    }
+
+    /// Gives an uploaded source its name. Whether the job may have it is decided when the job is submitted.
+    async fn named(&self, key: &KeyId, mut spec: JobSpec) -> Result<JobSpec, StoreError> {
+        if let SourceSpec::Upload { file, name } = &mut spec.source {
+            *name = self.store.upload(key, file, self.clock.now()).await?.and_then(|upload| upload.name);
+        }
+        Ok(spec)
     }
 
     async fn estimate_secs(&self) -> Result<u64, StoreError> {
@@ -147,6 +159,7 @@ impl Submit {
             answer: answer.clone(),
             keep_until: now.plus(self.config.idempotency_keep),
         });
+        let is_batch = jobs.first().is_some_and(|job| job.batch.is_some());
         let submission = Submission { jobs, idempotency, max_queued: self.config.max_queued };
         match self.store.submit(key, submission, now).await? {
             Submitted::Accepted => Ok(answer),
@@ -159,6 +172,25 @@ impl Submit {
                 ErrorCode::QueueFull,
                 "Try again later: the queue is full.",
             ))),
+            Submitted::Unusable { position, upload } => {
+                let at = if is_batch { format!("jobs[{position}].") } else { String::new() };
+                let field = format!("{at}source.file");
+                Err(SpecError::new(SpecPart::Source, field, unusable(upload.as_ref())).into())
+            }
+        }
+    }
+}
+
+/// Why a job cannot have this upload; that it is another key's is not told from that there is none.
+fn unusable(upload: Option<&Upload>) -> String {
+    match upload {
+        None => "this API key has no such file".to_owned(),
+        Some(Upload { state: UploadState::Receiving, received, length, .. }) => {
+            let whole = length.map_or_else(String::new, |length| format!(" of {length}"));
+            format!("the upload is not finished; it has {received}{whole} bytes")
+        }
+        Some(_) => {
+            "the file is gone: it was not used in time, or the jobs that named it have ended".to_owned()
         }
     }
 }

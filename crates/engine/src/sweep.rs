@@ -1,6 +1,7 @@
 //! The sweep loop: what time and crashes leave behind.
 //!
-//! Often: leases that ran out. Seldom: results past their retention, rows past theirs.
+//! Often: leases that ran out. Seldom: results past their retention, uploads that are used up or were never used, rows
+//! past their time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub struct SweepConfig {
     pub undelivered_margin: Duration,
     /// And at most so long after the job's completion.
     pub undelivered_at_most: Duration,
+    /// How long it is remembered that an upload was there.
+    pub remember_uploads: Duration,
     /// How long rows of ended jobs are kept.
     pub keep_rows: Duration,
 }
@@ -145,11 +148,33 @@ impl SweepLoop {
                 break;
             }
         }
+        self.uploads().await?;
         let trimmed = store.trim(now, self.config.keep_rows).await?;
         if trimmed > 0 {
             tracing::info!(trimmed, "rows of old jobs were deleted");
         }
         Ok(())
+    }
+
+    /// Deletes uploads that nobody used in time, and those that were used up.
+    async fn uploads(&self) -> Result<(), StoreError> {
+        loop {
+            let now = self.parts.clock.now();
+            let taken = self.parts.store.take_uploads(now, PAGE).await?;
+            let mut swept = Vec::with_capacity(taken.len());
+            for id in &taken {
+                match self.parts.files.delete_prefix(&crate::upload::folder(id)).await {
+                    Ok(()) => swept.push(id.clone()),
+                    Err(cause) => {
+                        tracing::warn!(file = %id, %cause, "an upload could not be deleted; trying again later");
+                    }
+                }
+            }
+            self.parts.store.mark_uploads_swept(&swept, now, self.config.remember_uploads).await?;
+            if taken.len() < PAGE || swept.is_empty() {
+                return Ok(());
+            }
+        }
     }
 }
 

@@ -16,11 +16,11 @@ use engine::extract::ExtractParts;
 use engine::sweep::SweepParts;
 use engine::{
     CancellationToken, CircuitConfig, DeliverConfig, DeliverLoop, ExtractConfig, ExtractLoop, Links,
-    ReplayConfig, ReplayLoop, Submit, SubmitConfig, SweepConfig, SweepLoop,
+    ReplayConfig, ReplayLoop, Submit, SubmitConfig, SweepConfig, SweepLoop, UploadConfig, Uploads,
 };
 use media::{AvLimits, Supervisor, SupervisorConfig};
 use metrics_exporter_prometheus::PrometheusHandle;
-use store::{DataDirLock, FileStore, MasterKey, Store};
+use store::{DataDirLock, FileStore, MasterKey, Store, UploadBounds, UploadSources};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -28,7 +28,8 @@ use crate::cli::Stop;
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
-use crate::http::{Api, Limits};
+use crate::http::{Api, Limits, PaceConfig, Slots, UploadParts};
+use crate::sources::Sources;
 
 /// What most commands need: the data folder and the rows.
 pub(crate) struct Rows {
@@ -160,6 +161,7 @@ impl Node {
             store: self.rows.store.clone(),
             files: self.files.clone(),
             submit: Submit::new(self.rows.store.clone(), policy, Arc::clone(&self.clock), config),
+            upload: self.upload_parts(),
             notifier: self.egress.webhooks.clone(),
             tries: Semaphore::new(settings.webhook_tests),
             policy: self.egress.guard.clone(),
@@ -173,13 +175,41 @@ impl Node {
         }
     }
 
+    /// What takes files in.
+    fn upload_parts(&self) -> UploadParts {
+        let settings = &self.settings;
+        let config = UploadConfig {
+            max_bytes: settings.max_source_bytes,
+            retention: settings.upload_retention,
+            bounds: UploadBounds {
+                max_files: settings.max_uploads_per_key,
+                max_bytes: settings.max_uploaded_bytes_per_key,
+            },
+            min_free_bytes: settings.min_free_bytes,
+        };
+        let (store, files) = (self.rows.store.clone(), self.files.clone());
+        let (slots, per_key) = (settings.upload_slots, settings.upload_slots_per_key);
+        UploadParts {
+            uploads: Uploads::new(store, files, Arc::clone(&self.clock), config),
+            slots: Slots::new(slots, per_key, settings.upload_stall_window),
+            pace: PaceConfig {
+                min_bytes_per_sec: settings.upload_min_bytes_per_sec,
+                window: settings.upload_stall_window,
+            },
+            part_bytes: usize::try_from(settings.upload_part_bytes).unwrap_or(usize::MAX),
+        }
+    }
+
     /// The loop that turns queued jobs into results.
     pub(crate) fn extract_loop(&self, supervisor: Supervisor) -> ExtractLoop {
         let settings = &self.settings;
         let parts = ExtractParts {
             store: self.rows.store.clone(),
             files: self.files.clone(),
-            opener: self.egress.sources.clone(),
+            opener: Arc::new(Sources {
+                urls: self.egress.sources.clone(),
+                uploads: UploadSources::new(self.rows.store.clone(), self.files.clone()),
+            }),
             extractor: Arc::new(supervisor),
             clock: Arc::clone(&self.clock),
             links: self.links.clone(),
@@ -262,6 +292,7 @@ impl Node {
             lease: settings.lease,
             undelivered_margin: settings.undelivered_margin,
             undelivered_at_most: settings.undelivered_retention,
+            remember_uploads: settings.upload_retention,
             keep_rows: settings.row_retention,
         };
         SweepLoop::new(parts, config)

@@ -14,6 +14,7 @@ mod http;
 mod keys;
 mod lifecycle;
 mod logging;
+mod sources;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
-//! Result files: a folder, or an object store that object_store knows.
+//! Results and uploads: a folder, or an object store that object_store knows.
 //!
-//! A location begins with `{job}/{fence}/`, so nothing is ever written twice under one name, and everything of a job
-//! is under one prefix.
+//! A result's location begins with `{job}/{fence}/` and a part's of an upload with `uploads/{file}/`, so nothing is ever
+//! written twice under one name, and everything of a job or an upload is under one prefix.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,6 +23,7 @@ use tokio::io::{AsyncWriteExt, BufReader};
 use url::Url;
 
 use crate::error::StoreError;
+use crate::folder::free_bytes;
 
 /// Bytes held of a file while it is put: a smaller file goes in one request, a larger one in parts of this size.
 /// S3 takes parts from 5 MiB, and 10,000 of them: 80 GiB.
@@ -39,7 +40,7 @@ pub struct FileBody {
     pub bytes: BoxStream<'static, Result<Bytes, StoreError>>,
 }
 
-/// Where result files are. Cheap to clone.
+/// Where files are. Cheap to clone.
 #[derive(Clone)]
 pub struct FileStore {
     store: Arc<dyn ObjectStore>,
@@ -104,6 +105,30 @@ impl FileStore {
         let found = self.store.get_opts(&parse_location(location)?, options).await?;
         let size = found.meta.size;
         Ok(FileBody { size, bytes: found.into_stream().map_err(StoreError::from).boxed() })
+    }
+
+    /// Puts bytes under a location; they are there as a whole or not at all.
+    pub async fn put_bytes(&self, location: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.store.put(&parse_location(location)?, bytes.into()).await?;
+        Ok(())
+    }
+
+    /// The bytes of a range of a file, all at once.
+    pub async fn read(&self, location: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        Ok(self.store.get_range(&parse_location(location)?, range).await?)
+    }
+
+    /// Deletes one file.
+    pub async fn delete(&self, location: &str) -> Result<(), StoreError> {
+        match self.store.delete(&parse_location(location)?).await {
+            Err(error) if !matches!(error, object_store::Error::NotFound { .. }) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes that may still be written, where that can be known: in a folder.
+    pub fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        Ok(self.folder.as_deref().map(free_bytes).transpose()?)
     }
 
     /// A file's size in bytes.

@@ -1,12 +1,13 @@
 //! Submitting jobs and looking at them.
 
-use domain::{BatchId, Job, JobId, JobState, KeyId, Timestamp};
+use domain::{BatchId, FileId, Job, JobId, JobState, KeyId, SourceSpec, Timestamp, Upload};
 
 use crate::database::Tx;
 use crate::error::StoreError;
 use crate::row::{job_from_row, priority_number, select_job};
 use crate::spec_row::spec_to_text;
 use crate::sql::sql;
+use crate::upload_retention::use_uploads;
 use crate::{Store, millis};
 
 /// What is accepted as a whole or not at all.
@@ -34,7 +35,7 @@ pub struct Idempotency {
 }
 
 /// What came of a submission.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Submitted {
     /// The jobs are queued.
     Accepted,
@@ -44,6 +45,13 @@ pub enum Submitted {
     Conflict,
     /// The queue is at its bound.
     QueueFull,
+    /// A job names an upload that it cannot have.
+    Unusable {
+        /// Which of the jobs.
+        position: usize,
+        /// The upload, if the key has or had one of that name.
+        upload: Option<Upload>,
+    },
 }
 
 /// How much work waits.
@@ -83,6 +91,9 @@ impl Store {
         if queued.saturating_add(wanted) > submission.max_queued {
             return Ok(Submitted::QueueFull);
         }
+        if let Some(unusable) = use_uploads(&mut tx, key, &submission, now).await? {
+            return Ok(unusable);
+        }
         for (position, job) in submission.jobs.iter().enumerate() {
             self.insert_job(&mut tx, key, job, position).await?;
         }
@@ -104,10 +115,14 @@ impl Store {
         if job.key != *key {
             return Err(StoreError::Defect(format!("{} is submitted for another key", job.id)));
         }
+        let upload = match &job.spec.source {
+            SourceSpec::Upload { file, .. } => Some(file),
+            SourceSpec::Url { .. } => None,
+        };
         let insert =
             sql("INSERT INTO jobs (id, key_id, batch_id, position, spec, priority, created_at, state, \
-             not_before, fence, attempts, percent, swept) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', 0, 0, 0, $8, 0)")
+             not_before, fence, attempts, percent, swept, upload_id) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', 0, 0, 0, $8, 0, $9)")
             .bind(job.id.as_str())
             .bind(key.as_str())
             .bind(job.batch.as_ref().map(BatchId::as_str))
@@ -115,7 +130,8 @@ impl Store {
             .bind(spec_to_text(&job.spec, &job.id, &self.vault)?)
             .bind(priority_number(job.spec.options.priority))
             .bind(millis(job.created_at))
-            .bind(u32::from(queued.percent.get()));
+            .bind(u32::from(queued.percent.get()))
+            .bind(upload.map(FileId::as_str));
         tx.execute(insert).await.map(drop)
     }
 

@@ -7,7 +7,7 @@
 //! Never in here: HTTP servers, libav, the JSON of the API, decisions about what should happen next.
 //!
 //! Start with `migrations/` (the tables), then [`queue`] (who works on what) and [`finish`] (the
-//! transaction in which a job ends), then [`endpoints`] and [`deliveries`].
+//! transaction in which a job ends), then [`endpoints`] and [`deliveries`]; [`uploads`] stand by themselves.
 
 pub mod database;
 pub mod deliveries;
@@ -29,6 +29,9 @@ mod row;
 pub mod signing;
 mod spec_row;
 mod sql;
+pub mod upload_retention;
+pub mod upload_source;
+pub mod uploads;
 pub mod vault;
 pub mod wake;
 
@@ -45,6 +48,9 @@ pub use keys::NewKey;
 pub use listing::{Cursor, DeliveryFilter, DeliverySummary, MalformedCursor, Page, RecordedDelivery};
 pub use record::Next;
 pub use replays::{ReplayFilter, ReplayProgress};
+pub use upload_retention::Deletion;
+pub use upload_source::UploadSources;
+pub use uploads::{Addition, Appended, UploadBounds, UploadPart};
 pub use vault::{MalformedMasterKey, MasterKey};
 pub use wake::Wakes;
 

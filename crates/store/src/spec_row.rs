@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::{
-    AudioFormat, Bitrate, ChannelCount, EventKind, Filename, JobId, JobOptions, JobSpec, Loudness,
+    AudioFormat, Bitrate, ChannelCount, EventKind, FileId, Filename, JobId, JobOptions, JobSpec, Loudness,
     OutputSpec, Priority, Quality, SampleRate, SourceHeader, SourceSpec, Span, TrackChoice, WebUrl,
 };
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,7 @@ struct SpecRow {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum SourceRow {
     Url { url: String, headers: Vec<HeaderRow> },
+    Upload { file: String, name: Option<String> },
 }
 
 /// The value is sealed: it is often a credential.
@@ -76,15 +77,9 @@ fn place(job: &JobId, header: &str) -> String {
 
 /// Writes what was asked for, its secrets sealed for this job.
 pub(crate) fn spec_to_text(spec: &JobSpec, job: &JobId, vault: &Vault) -> Result<String, StoreError> {
-    let SourceSpec::Url { url, headers } = &spec.source;
-    let seal = |header: &SourceHeader| {
-        let sealed = vault.seal(&place(job, &header.name), header.value.expose().as_bytes())?;
-        Ok(HeaderRow { name: header.name.clone(), sealed: STANDARD.encode(sealed) })
-    };
-    let headers = headers.iter().map(seal).collect::<Result<_, StoreError>>()?;
     let options = &spec.options;
     let row = SpecRow {
-        source: SourceRow::Url { url: url.as_written().to_owned(), headers },
+        source: source_to_row(&spec.source, job, vault)?,
         output: output_to_row(&spec.output),
         options: OptionsRow {
             filename: options.filename.as_ref().map(|filename| filename.as_written().to_owned()),
@@ -100,7 +95,38 @@ pub(crate) fn spec_to_text(spec: &JobSpec, job: &JobId, vault: &Vault) -> Result
 /// Reads what [`spec_to_text`] wrote.
 pub(crate) fn spec_from_text(text: &str, job: &JobId, vault: &Vault) -> Result<JobSpec, Unreadable> {
     let row: SpecRow = from_text("spec", text)?;
-    let SourceRow::Url { url, headers } = row.source;
+    Ok(JobSpec {
+        source: source_from_row(row.source, job, vault)?,
+        output: output_from_row(row.output)?,
+        options: options_from_row(row.options)?,
+    })
+}
+
+fn source_to_row(source: &SourceSpec, job: &JobId, vault: &Vault) -> Result<SourceRow, StoreError> {
+    let (url, headers) = match source {
+        SourceSpec::Url { url, headers } => (url, headers),
+        SourceSpec::Upload { file, name } => {
+            let name = name.as_ref().map(|name| name.as_written().to_owned());
+            return Ok(SourceRow::Upload { file: file.as_str().to_owned(), name });
+        }
+    };
+    let seal = |header: &SourceHeader| {
+        let sealed = vault.seal(&place(job, &header.name), header.value.expose().as_bytes())?;
+        Ok(HeaderRow { name: header.name.clone(), sealed: STANDARD.encode(sealed) })
+    };
+    let headers = headers.iter().map(seal).collect::<Result<_, StoreError>>()?;
+    Ok(SourceRow::Url { url: url.as_written().to_owned(), headers })
+}
+
+fn source_from_row(row: SourceRow, job: &JobId, vault: &Vault) -> Result<SourceSpec, Unreadable> {
+    let (url, headers) = match row {
+        SourceRow::Url { url, headers } => (url, headers),
+        SourceRow::Upload { file, name } => {
+            let file = FileId::parse(&file).map_err(|_| wrong("source.file"))?;
+            let name = name.map(|name| Filename::parse(&name)).transpose();
+            return Ok(SourceSpec::Upload { file, name: name.map_err(|_| wrong("source.name"))? });
+        }
+    };
     let open = |header: HeaderRow| {
         let sealed = STANDARD.decode(&header.sealed).map_err(|_| wrong("source.headers"))?;
         let value = vault.open_text(&place(job, &header.name), &sealed).ok_or_else(|| {
@@ -110,11 +136,7 @@ pub(crate) fn spec_from_text(text: &str, job: &JobId, vault: &Vault) -> Result<J
     };
     let headers = headers.into_iter().map(open).collect::<Result<_, Unreadable>>()?;
     let url = WebUrl::parse(&url).map_err(|_| wrong("source.url"))?;
-    Ok(JobSpec {
-        source: SourceSpec::Url { url, headers },
-        output: output_from_row(row.output)?,
-        options: options_from_row(row.options)?,
-    })
+    Ok(SourceSpec::Url { url, headers })
 }
 
 fn output_to_row(output: &OutputSpec) -> OutputRow {

@@ -106,7 +106,7 @@ impl From<SpecError> for RequestError {
         let (code, message) = match error.part {
             SpecPart::Source => (
                 ErrorCode::InvalidSource,
-                "Name a media file by an http or https URL that is reachable publicly.",
+                "Name a media file by a public http or https URL, or by the id of a file that you have uploaded.",
             ),
             SpecPart::Output => {
                 (ErrorCode::InvalidOutput, "Correct the field of `output` that `details` names.")

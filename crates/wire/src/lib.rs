@@ -18,6 +18,7 @@ pub mod webhook;
 pub use error::{ErrorCode, RequestError};
 pub use request::{MAX_BATCH_JOBS, parse_batch, parse_extract};
 pub use request::{ReplayRequest, parse_replay, parse_test};
+pub use text::http_date;
 
 /// Where every endpoint of the API begins.
 pub const BASE_PATH: &str = "/audio-extract";

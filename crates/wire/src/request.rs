@@ -2,7 +2,8 @@
 //! never silently dropped.
 
 use domain::{
-    EventKind, Filename, JobOptions, JobSpec, Priority, SourceSpec, SpecError, SpecPart, WebUrl, WebhookUrl,
+    EventKind, FileId, Filename, JobOptions, JobSpec, Priority, SourceSpec, SpecError, SpecPart, WebUrl,
+    WebhookUrl,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -133,7 +134,7 @@ fn parse_source(request: SourceRequest) -> Result<SourceSpec, RequestError> {
     let refuse = |field: &str, reason: &str| Err(SpecError::new(SpecPart::Source, field, reason).into());
     match request.kind.as_str() {
         "url" => {}
-        "upload" => return refuse("source.type", "uploads are not supported yet; use `url`"),
+        "upload" => return parse_upload(request),
         _ => return refuse("source.type", "there are `url` and `upload`"),
     }
     if request.file.is_some() {
@@ -146,6 +147,21 @@ fn parse_source(request: SourceRequest) -> Result<SourceSpec, RequestError> {
         WebUrl::parse(&text).map_err(|reason| SpecError::new(SpecPart::Source, "source.url", reason))?;
     let headers = headers::parse(request.headers.unwrap_or_default())?;
     Ok(SourceSpec::Url { url, headers })
+}
+
+fn parse_upload(request: SourceRequest) -> Result<SourceSpec, RequestError> {
+    let refuse = |field: &str, reason: String| Err(SpecError::new(SpecPart::Source, field, reason).into());
+    if request.url.is_some() || request.headers.is_some() {
+        let field = if request.url.is_some() { "source.url" } else { "source.headers" };
+        return refuse(field, "belongs to the type `url`; leave it out".to_owned());
+    }
+    let Some(text) = request.file else {
+        return Err(RequestError::body("`source.file`: is missing; the type `upload` needs it"));
+    };
+    match FileId::parse(&text) {
+        Ok(file) => Ok(SourceSpec::Upload { file, name: None }),
+        Err(malformed) => refuse("source.file", malformed.to_string()),
+    }
 }
 
 fn parse_options(request: OptionsRequest) -> Result<JobOptions, RequestError> {

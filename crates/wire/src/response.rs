@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{BatchId, EventKind, Job, JobId, JobOptions, JobState, ResultFile};
+use domain::{BatchId, EventKind, Job, JobId, JobOptions, JobState, ResultFile, Upload};
 use serde::Serialize;
 
 use crate::BASE_PATH;
@@ -228,6 +228,26 @@ impl<'a> StatusResponse<'a> {
             JobState::Failed(failed) => response.error = Some(ErrorBody::from(&failed.failure)),
         }
         response
+    }
+}
+
+/// `POST /v1/upload`: a file that jobs may name now.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UploadResponse<'a> {
+    file: &'a str,
+    size: u64,
+    expires_at: String,
+}
+
+impl<'a> UploadResponse<'a> {
+    /// A file that has all its bytes.
+    pub fn new(upload: &'a Upload) -> Self {
+        Self {
+            file: upload.id.as_str(),
+            size: upload.received,
+            expires_at: text::timestamp(upload.expires_at),
+        }
     }
 }
 

@@ -17,6 +17,12 @@ pub(crate) fn precise_timestamp(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
+/// As HTTP's headers have it (RFC 9110, 5.6.7): `Wed, 21 Jan 2026 12:34:56 GMT`.
+pub fn http_date(at: Timestamp) -> String {
+    let at = jiff::Timestamp::from_second(at.as_secs()).unwrap_or(jiff::Timestamp::MAX);
+    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 /// Reads an ISO 8601 time with its offset.
 pub(crate) fn parse_timestamp(text: &str) -> Option<Timestamp> {
     text.parse::<jiff::Timestamp>().ok().map(|at| Timestamp::from_millis(at.as_millisecond()))
@@ -45,6 +51,7 @@ mod tests {
     fn times_have_whole_seconds_and_a_z() {
         assert_eq!(timestamp(Timestamp::from_millis(1_768_998_896_999)), "2026-01-21T12:34:56Z");
         assert_eq!(timestamp(Timestamp::from_millis(0)), "1970-01-01T00:00:00Z");
+        assert_eq!(http_date(Timestamp::from_millis(1_768_998_896_999)), "Wed, 21 Jan 2026 12:34:56 GMT");
     }
 
     #[test]

@@ -168,6 +168,7 @@ impl House {
             lease: Duration::from_secs(30),
             undelivered_margin: Duration::from_secs(2 * 3600),
             undelivered_at_most: Duration::from_secs(80 * 3600),
+            remember_uploads: Duration::from_secs(24 * 3600),
             keep_rows: Duration::from_secs(30 * 24 * 3600),
         };
         SweepLoop::new(parts, config)

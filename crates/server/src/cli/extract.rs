@@ -70,7 +70,7 @@ struct Plan {
 
 enum Origin {
     File(PathBuf),
-    Url(SourceSpec),
+    Url(WebUrl),
 }
 
 pub(super) fn run(args: ExtractArgs) -> Result<(), Stop> {
@@ -97,7 +97,7 @@ pub(super) fn run(args: ExtractArgs) -> Result<(), Stop> {
 fn plan(args: &ExtractArgs) -> Result<Plan, Stop> {
     let source = if args.source.contains("://") {
         let url = WebUrl::parse(&args.source).map_err(|reason| Stop::Usage(format!("SOURCE: {reason}")))?;
-        Origin::Url(SourceSpec::Url { url, headers: Vec::new() })
+        Origin::Url(url)
     } else {
         Origin::File(PathBuf::from(&args.source))
     };
@@ -153,7 +153,7 @@ impl Origin {
             Self::File(path) => path
                 .file_name()
                 .map_or_else(|| "source".to_owned(), |name| name.to_string_lossy().into_owned()),
-            Self::Url(spec) => spec.name().to_owned(),
+            Self::Url(url) => spec(url).name().to_owned(),
         }
     }
 
@@ -178,6 +178,10 @@ async fn extract(settings: &Settings, plan: &Plan, progress: &Shown) -> Result<E
     Ok(extracted)
 }
 
+fn spec(url: &WebUrl) -> SourceSpec {
+    SourceSpec::Url { url: url.clone(), headers: Vec::new() }
+}
+
 async fn open(settings: &Settings, origin: &Origin) -> Result<Arc<dyn Source>, Stop> {
     match origin {
         Origin::File(path) => {
@@ -185,13 +189,12 @@ async fn open(settings: &Settings, origin: &Origin) -> Result<Arc<dyn Source>, S
             let source = source.map_err(|cause| Stop::Failed(format!("{}: {cause}", path.display())))?;
             Ok(Arc::new(source))
         }
-        Origin::Url(spec) => {
-            let SourceSpec::Url { url, .. } = spec;
+        Origin::Url(url) => {
             let egress = boot::egress(settings, std::env::temp_dir())?;
             egress.guard.check(url.url()).map_err(|refused| {
                 Stop::Failed(format!("{} (--allow-networks opens private networks)", refused.0))
             })?;
-            egress.sources.open(spec).await.map_err(|failure| failed(&failure))
+            egress.sources.open(&spec(url)).await.map_err(|failure| failed(&failure))
         }
     }
 }

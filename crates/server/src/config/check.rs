@@ -33,6 +33,10 @@ pub(super) fn values(settings: &Settings) -> Result<(), ConfigError> {
         ("webhook_window_most", settings.webhook_window_most as u64),
         ("webhook_open_after", u64::from(settings.webhook_open_after)),
         ("max_queued", settings.max_queued),
+        ("upload_slots", settings.upload_slots as u64),
+        ("upload_slots_per_key", settings.upload_slots_per_key as u64),
+        ("upload_stall_window", u64::from(!settings.upload_stall_window.is_zero())),
+        ("upload_retention", u64::from(!settings.upload_retention.is_zero())),
         ("max_streams", u64::from(settings.max_streams)),
         ("max_soundless_packets", u64::from(settings.max_soundless_packets)),
         ("source_connections", settings.source_connections as u64),
@@ -55,6 +59,11 @@ pub(super) fn values(settings: &Settings) -> Result<(), ConfigError> {
     }
     if !(0.0..=1.0).contains(&settings.webhook_retry_jitter) {
         return refuse("webhook_retry_jitter: must be a fraction from 0 to 1");
+    }
+    if !(64 << 10..=256 << 20).contains(&settings.upload_part_bytes) {
+        return refuse(
+            "upload_part_bytes: must be from 64KiB, to be worth a file, to 256MiB, which is memory",
+        );
     }
     if settings.request_timeout <= settings.webhook_timeout {
         return refuse(

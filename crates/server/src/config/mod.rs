@@ -145,6 +145,20 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "values::parsed")]
     pub(crate) extra_ca_file: Option<PathBuf>,
 
+    #[serde(deserialize_with = "values::duration")]
+    pub(crate) upload_retention: Duration,
+    pub(crate) max_uploads_per_key: u64,
+    #[serde(deserialize_with = "values::bytes")]
+    pub(crate) max_uploaded_bytes_per_key: u64,
+    pub(crate) upload_slots: usize,
+    pub(crate) upload_slots_per_key: usize,
+    #[serde(deserialize_with = "values::bytes")]
+    pub(crate) upload_part_bytes: u64,
+    #[serde(deserialize_with = "values::bytes")]
+    pub(crate) upload_min_bytes_per_sec: u64,
+    #[serde(deserialize_with = "values::duration")]
+    pub(crate) upload_stall_window: Duration,
+
     #[serde(deserialize_with = "values::bytes")]
     pub(crate) child_memory_bytes: u64,
     #[serde(deserialize_with = "values::duration")]

@@ -15,6 +15,7 @@ mod request_id;
 mod results;
 pub(crate) mod serve;
 mod timed_writes;
+mod uploads;
 mod webhooks;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, head, patch, post};
 use axum::{Router, http::Method};
 use domain::{AddressPolicy, Clock, Notifier};
 use engine::{CancellationToken, Links, Submit};
@@ -38,12 +39,14 @@ use wire::{BASE_PATH, ErrorCode};
 use refusal::Refusal;
 
 pub(crate) use auth::Limits;
+pub(crate) use uploads::{PaceConfig, Slots, UploadParts};
 
 /// What the handlers work with.
 pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) files: FileStore,
     pub(crate) submit: Submit,
+    pub(crate) upload: UploadParts,
     /// For what is sent while somebody waits: a try of a webhook.
     pub(crate) notifier: Arc<dyn Notifier>,
     /// So many of these at once.
@@ -80,35 +83,52 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/webhooks/replay/{replay_id}", get(webhooks::replay_progress))
         .route("/v1/webhooks/test", post(webhooks::test))
         .route("/v1/openapi.json", get(openapi::get));
-    let routes = Router::new()
+    // Bodies that may take their time: `within_time` is not for them.
+    let resumable = Router::new()
+        .route("/v1/uploads", post(uploads::create).options(uploads::say_what_is_spoken))
+        .route("/v1/uploads/{file_id}", patch(uploads::append).merge(uploads_besides()))
+        .route_layer(middleware::from_fn(uploads::resumable));
+    let uploads = resumable.route("/v1/upload", post(uploads::upload));
+    let uploads = Router::new().nest(BASE_PATH, uploads);
+    let timed = Router::new()
         .nest(BASE_PATH, v1)
         .route("/audio/{job_id}/{filename}", get(results::public_link))
         .route("/.well-known/webhook-keys/{key_id}", get(webhooks::public_keys))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), within_time));
+    let routes = uploads
+        .merge(timed)
         .route_layer(middleware::from_fn_with_state(Arc::clone(&api), refuse_while_stopping))
-        .merge(health_router())
+        .merge(timed_health_router(&api))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed);
-    layered(routes, &api).with_state(api)
+    layered(routes).with_state(api)
+}
+
+/// What else can be done with a resumable upload, in the methods that tus gives it.
+fn uploads_besides() -> MethodRouter<Arc<Api>> {
+    head(uploads::progress)
+        .delete(uploads::delete)
+        .post(uploads::overridden)
+        .options(uploads::say_what_is_spoken)
 }
 
 /// The endpoints of the operator alone: what a node serves that has no API.
 pub(crate) fn operator_router(api: Arc<Api>) -> Router {
-    let routes = health_router().fallback(not_found).method_not_allowed_fallback(method_not_allowed);
-    layered(routes, &api).with_state(api)
+    let routes =
+        timed_health_router(&api).fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+    layered(routes).with_state(api)
 }
 
-fn health_router() -> Router<Arc<Api>> {
+fn timed_health_router(api: &Arc<Api>) -> Router<Arc<Api>> {
     Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .layer(middleware::from_fn_with_state(Arc::clone(api), within_time))
 }
 
-fn layered(routes: Router<Arc<Api>>, api: &Arc<Api>) -> Router<Arc<Api>> {
-    routes
-        .layer(middleware::from_fn_with_state(Arc::clone(api), within_time))
-        .layer(CatchPanicLayer::custom(refusal::panicked))
-        .layer(middleware::from_fn(request_id::layer))
+fn layered(routes: Router<Arc<Api>>) -> Router<Arc<Api>> {
+    routes.layer(CatchPanicLayer::custom(refusal::panicked)).layer(middleware::from_fn(request_id::layer))
 }
 
 /// An answer in the envelope.

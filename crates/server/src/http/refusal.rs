@@ -17,6 +17,9 @@ const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 /// When to come back to a full queue: jobs take seconds to minutes.
 const QUEUE_FULL_RETRY: Duration = Duration::from_secs(30);
 
+/// When to come back with another file: what is used up or deleted goes within a minute.
+const NO_ROOM_RETRY: Duration = Duration::from_secs(60);
+
 /// When to come back to a service that is trying out as many receivers as it may.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
 
@@ -77,6 +80,20 @@ impl Refusal {
     pub(super) fn rate_limited(wait: Duration) -> Self {
         let refusal = Self::new(ErrorCode::RateLimited, "Slow down: this API key makes too many requests.");
         Self { retry_after: Some(wait), ..refusal }
+    }
+
+    /// The key holds as many uploads as it may.
+    pub(super) fn no_room() -> Self {
+        let refusal = Self::new(
+            ErrorCode::RateLimited,
+            "Delete uploads, or wait until the jobs that use them have ended: this API key holds as much as it may.",
+        );
+        Self { retry_after: Some(NO_ROOM_RETRY), ..refusal }
+    }
+
+    /// As many uploads are being received as may be.
+    pub(super) fn no_slot() -> Self {
+        Self::unavailable("Try again in a moment: as many uploads are under way as may be.")
     }
 
     /// Too many of the requests that take their time are under way.

@@ -66,6 +66,11 @@ impl TestApp {
         self.data.path()
     }
 
+    /// Where the service listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// An absolute URL of the service.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)

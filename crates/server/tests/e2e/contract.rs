@@ -124,12 +124,13 @@ async fn another_keys_job_is_not_found_rather_than_forbidden() {
     app.stop().await;
 }
 
-struct Key {
-    id: String,
-    key: String,
+/// A key made beside the running service.
+pub(crate) struct Key {
+    pub(crate) id: String,
+    pub(crate) key: String,
 }
 
-fn create_key(app: &TestApp, name: &str, scope: Option<&str>) -> Key {
+pub(crate) fn create_key(app: &TestApp, name: &str, scope: Option<&str>) -> Key {
     let mut arguments = vec!["create", "--name", name, "--json"];
     arguments.extend(scope.iter().flat_map(|scope| ["--scope", scope]));
     let made: Value = serde_json::from_str(&keys(app, &arguments)).expect("JSON");

@@ -142,9 +142,9 @@ fn cases(samples: &FileHost, bad: &FileHost) -> Vec<Case> {
         ),
         ("bad bitrate", with("/output/bitrate", json!("9000k")), Refused(400, "INVALID_OUTPUT", "32k")),
         (
-            "an upload",
-            with("/source/type", json!("upload")),
-            Refused(400, "INVALID_SOURCE", "not supported yet"),
+            "an upload that never was",
+            with("/source", json!({"type": "upload", "file": "file_0123456789abcdef"})),
+            Refused(400, "INVALID_SOURCE", "source.file"),
         ),
         ("11 jobs", eleven, Refused(400, "TOO_MANY_JOBS", "11")),
     ]

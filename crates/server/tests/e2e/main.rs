@@ -17,4 +17,6 @@ mod hostile;
 mod kills;
 mod load;
 mod third_party;
+mod tus;
+mod uploads;
 mod webhooks;

@@ -10,6 +10,7 @@ mod keys;
 mod opening;
 mod replaying;
 mod submitting;
+mod uploading;
 mod waking;
 mod world;
 

@@ -28,7 +28,8 @@ async fn many_connections_migrate_at_once(world: World) {
 const DROP_EVERYTHING: &str = "DROP TABLE delivery_attempts; DROP TABLE deliveries; DROP TABLE events; \
     DROP TABLE endpoints; DROP TABLE private_keys; DROP TABLE secret_headers; DROP TABLE replays; \
     DROP TABLE idempotency; DROP TABLE job_leases; DROP TABLE jobs; DROP TABLE queue_turns; \
-    DROP TABLE event_counters; DROP TABLE signing_secrets; DROP TABLE keys; DROP TABLE service;";
+    DROP TABLE event_counters; DROP TABLE signing_secrets; DROP TABLE upload_parts; DROP TABLE uploads; \
+    DROP TABLE keys; DROP TABLE service;";
 
 /// A database of the first version, with two deliveries that wait and one that was made.
 async fn what_was_there_before_endpoints_gets_one(world: World) {

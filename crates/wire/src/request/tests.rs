@@ -27,7 +27,7 @@ fn with(path: &str, value: &str) -> String {
 #[test]
 fn the_documented_request_becomes_a_spec() {
     let spec = parse_extract(FULL.as_bytes()).expect("a spec");
-    let SourceSpec::Url { url, headers } = &spec.source;
+    let SourceSpec::Url { url, headers } = &spec.source else { panic!("it is {:?}", spec.source) };
     assert_eq!(url.as_written(), "https://example.com/video.mp4?token=t");
     assert_eq!((headers[0].name.as_str(), headers[0].value.expose()), ("authorization", "Bearer x"));
     assert_eq!(spec.output.bitrate.map(Bitrate::kbps), Some(192));
@@ -66,7 +66,16 @@ fn a_wrong_value_gets_its_code_and_is_named() {
     use ErrorCode::*;
     let cases = [
         ("/source/type", "\"ftp\"", InvalidSource, "source.type"),
-        ("/source/type", "\"upload\"", InvalidSource, "not supported yet"),
+        ("/source/type", "\"upload\"", InvalidSource, "source.url"),
+        ("/source/file", "\"file_a1b2c3d4e5f6g7h8\"", InvalidSource, "source.file"),
+        ("/source", r#"{"type":"upload"}"#, InvalidRequest, "source.file"),
+        ("/source", r#"{"type":"upload","file":"video.mp4"}"#, InvalidSource, "`file_`"),
+        (
+            "/source",
+            r#"{"type":"upload","file":"file_a1b2c3d4e5f6g7h8","headers":{}}"#,
+            InvalidSource,
+            "source.headers",
+        ),
         ("/source/type", "7", InvalidRequest, "source.type"),
         ("/source/url", "null", InvalidRequest, "source.url"),
         ("/source/url", "\"video.mp4\"", InvalidSource, "source.url"),
@@ -106,6 +115,15 @@ fn a_wrong_value_gets_its_code_and_is_named() {
         let details = error.details.as_deref().unwrap_or_default();
         assert!(details.contains(named), "{path} = {value}: {details:?} does not name {named:?}");
     }
+}
+
+#[test]
+fn an_upload_is_named_by_its_id() {
+    let body = with("/source", r#"{"type":"upload","file":"file_a1b2c3d4e5f6g7h8"}"#);
+    let spec = parse_extract(body.as_bytes()).expect("a spec");
+    let file = domain::FileId::parse("file_a1b2c3d4e5f6g7h8").expect("an id");
+    assert_eq!(spec.source, SourceSpec::Upload { file, name: None });
+    assert_eq!(spec.result_filename(), "file_a1b2c3d4e5f6g7h8.mp3");
 }
 
 #[test]

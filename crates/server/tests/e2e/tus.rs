@@ -1,0 +1,303 @@
+//! Resumable uploads: the protocol from outside, the published client killed half-way, and two nodes on one upload.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use crate::app::{API_KEY, Options, PATIENCE, TestApp, json};
+use crate::contract::create_key;
+use crate::uploads::{job_on, stored, until};
+
+const UPLOADS: &str = "/audio-extract/v1/uploads";
+const BODY: &str = "application/offset+octet-stream";
+
+fn patch() -> Method {
+    Method::PATCH
+}
+
+impl TestApp {
+    fn tus(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request(method, path).header("Tus-Resumable", "1.0.0")
+    }
+
+    async fn begin(&self, length: usize) -> String {
+        let response = send(self.tus(Method::POST, UPLOADS).header("Upload-Length", length)).await;
+        assert_eq!(response.status(), 201);
+        header(&response, "location").expect("a location").to_owned()
+    }
+
+    fn append(&self, path: &str, offset: usize, bytes: &[u8]) -> RequestBuilder {
+        let request = self.tus(patch(), path).header("Content-Type", BODY).header("Upload-Offset", offset);
+        request.body(bytes.to_vec())
+    }
+
+    /// How many bytes an upload has.
+    async fn offset(&self, path: &str) -> usize {
+        let response = send(self.tus(Method::HEAD, path)).await;
+        assert_eq!(response.status(), 200, "{path}");
+        assert_eq!(header(&response, "cache-control"), Some("no-store"));
+        header(&response, "upload-offset").expect("an offset").parse().expect("a number")
+    }
+}
+
+async fn send(request: RequestBuilder) -> Response {
+    let response = request.send().await.expect("an answer");
+    assert_eq!(header(&response, "tus-resumable"), Some("1.0.0"), "{response:?}");
+    response
+}
+
+fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
+    response.headers().get(name).map(|value| value.to_str().expect("a text"))
+}
+
+/// Begins to send 200,000 bytes, and sends so many of them.
+async fn start_patch(app: &TestApp, path: &str, bytes: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(app.address()).await.expect("connected");
+    let head = format!(
+        "PATCH {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {API_KEY}\r\nTus-Resumable: 1.0.0\r\n\
+         Upload-Offset: 0\r\nContent-Type: {BODY}\r\nContent-Length: 200000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream.write_all(&vec![b'x'; bytes]).await.expect("sent");
+    stream
+}
+
+fn id_of(path: &str) -> &str {
+    path.rsplit('/').next().expect("an id")
+}
+
+/// A wav of noise: what comes out as wav is what went in, sample for sample.
+fn noise(bytes: u32) -> Vec<u8> {
+    let mut wav = Vec::new();
+    wav.extend_from_slice(b"RIFF");
+    wav.extend_from_slice(&(bytes + 36).to_le_bytes());
+    wav.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x02\0\x44\xac\0\0\x10\xb1\x02\0\x04\0\x10\0data");
+    wav.extend_from_slice(&bytes.to_le_bytes());
+    let mut state = 1_u32;
+    wav.extend((0..bytes).map(|_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    }));
+    wav
+}
+
+/// Has a job made of an upload of [`noise`], and compares every sample.
+async fn comes_out_as_it_went_in(app: &TestApp, file: &str, sent: &[u8]) {
+    let mut body = job_on(file);
+    body["output"] = json!({"format": "wav"});
+    let job = app.submit(&body).await;
+    let status = app.wait_for_end(&job).await;
+    assert_eq!(status["status"], "completed", "{status}");
+    let made = app.download(&job).await;
+    let at = made.windows(4).position(|window| window == b"data").expect("samples") + 8;
+    assert!(made[at..] == sent[44..], "the samples are not those that were sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tus_asks_for_is_answered_as_it_says() {
+    let options = Options::default().with("ROLE", "api").with("MAX_SOURCE_BYTES", "1000B");
+    let app = TestApp::start_with(options).await;
+    let asked = send(app.request(Method::OPTIONS, UPLOADS)).await;
+    assert_eq!(asked.status(), 204);
+    assert_eq!(header(&asked, "tus-version"), Some("1.0.0"));
+    assert_eq!(header(&asked, "tus-max-size"), Some("1000"));
+    assert_eq!(header(&asked, "tus-checksum-algorithm"), Some("sha1,sha256"));
+    let spoken = header(&asked, "tus-extension").expect("extensions").to_owned();
+    for extension in ["creation", "creation-with-upload", "termination", "expiration", "checksum"] {
+        assert!(spoken.split(',').any(|word| word == extension), "{spoken}");
+    }
+    let no_version = send(app.request(Method::POST, UPLOADS).header("Upload-Length", 10)).await;
+    assert_eq!((no_version.status().as_u16(), header(&no_version, "tus-version")), (412, Some("1.0.0")));
+
+    let metadata = format!("filename {},is_secret", STANDARD.encode("für Élise.mp4"));
+    let create = app.tus(Method::POST, UPLOADS).header("Upload-Metadata", &metadata);
+    let created = send(create.header("Upload-Length", 11)).await;
+    assert!(header(&created, "upload-expires").is_some_and(|at| at.ends_with(" GMT")));
+    let path = header(&created, "location").expect("a location").to_owned();
+    let head = send(app.tus(Method::HEAD, &path)).await;
+    assert_eq!(header(&head, "upload-metadata"), Some(metadata.as_str()));
+    assert_eq!((header(&head, "upload-length"), header(&head, "upload-offset")), (Some("11"), Some("0")));
+
+    let unfinished = json(app.post("/audio-extract/v1/extract", &job_on(id_of(&path)))).await;
+    let details = unfinished.1["error"]["details"].as_str().expect("details");
+    assert!(unfinished.0 == 400 && details.contains("0 of 11 bytes"), "{details}");
+
+    let with = |name: &'static str, value: &str| app.append(&path, 0, b"hello world").header(name, value);
+    let wrong = |request: RequestBuilder| async { send(request).await.status().as_u16() };
+    let create = || app.tus(Method::POST, UPLOADS);
+    assert_eq!(wrong(create()).await, 400, "no length");
+    assert_eq!(wrong(create().header("Upload-Length", "-1")).await, 400);
+    assert_eq!(wrong(create().header("Upload-Length", 1001)).await, 413);
+    let twice = create().header("Upload-Length", 1).header("Upload-Defer-Length", "1");
+    assert_eq!(wrong(twice).await, 400, "both lengths");
+    assert_eq!(wrong(create().header("Upload-Length", 1).header("Upload-Metadata", "a %")).await, 400);
+    assert_eq!(wrong(app.append(&path, 5, b"hello")).await, 409, "a wrong offset");
+    assert_eq!(wrong(app.append(&path, 0, &[0; 12])).await, 413, "more than was announced");
+    let other_type = app.tus(patch(), &path).header("Upload-Offset", 0).body("x");
+    assert_eq!(wrong(other_type).await, 415);
+    assert_eq!(wrong(with("Upload-Checksum", "md5 XUFAKrxLKna5cZ2REBfFkg==")).await, 400);
+    let mismatch = format!("sha1 {}", STANDARD.encode([0; 20]));
+    assert_eq!(wrong(with("Upload-Checksum", &mismatch)).await, 460);
+    assert_eq!(app.offset(&path).await, 0, "nothing of all this is kept");
+    assert_eq!(stored(&app.data_dir().join("files")), [] as [std::path::PathBuf; 0]);
+
+    let sent = send(with("Upload-Checksum", "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=")).await;
+    assert_eq!((sent.status().as_u16(), header(&sent, "upload-offset")), (204, Some("11")));
+    let other = create_key(&app, "other", None).key;
+    for method in [Method::HEAD, patch(), Method::DELETE] {
+        let stolen = app.anonymous(method, &app.url(&path)).header("X-API-Key", &other);
+        let stolen = stolen.header("Tus-Resumable", "1.0.0").header("Content-Type", BODY);
+        assert_eq!(wrong(stolen.header("Upload-Offset", 11)).await, 404, "another key's");
+    }
+    let override_with =
+        |method: &str| app.tus(Method::POST, &path).header("X-HTTP-Method-Override", method.to_owned());
+    assert_eq!(wrong(override_with("PUT")).await, 405);
+    assert_eq!(wrong(override_with("HEAD")).await, 200);
+    assert_eq!(wrong(override_with("DELETE")).await, 204);
+    for method in [Method::HEAD, Method::DELETE] {
+        assert_eq!(wrong(app.tus(method, &path)).await, 410);
+    }
+    assert_eq!(wrong(app.append(&path, 11, b"")).await, 410);
+    assert_eq!(wrong(app.tus(Method::HEAD, &format!("{UPLOADS}/file_0123456789abcdef"))).await, 404);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_length_may_follow_and_the_first_bytes_may_come_at_once() {
+    let app = TestApp::start_with(Options::default().with("UPLOAD_PART_BYTES", "64KiB")).await;
+    let wav = noise(400_000);
+    let create = app.tus(Method::POST, UPLOADS).header("Upload-Defer-Length", "1");
+    let created = send(create.header("Content-Type", BODY).body(wav[..100_000].to_vec())).await;
+    assert_eq!((created.status().as_u16(), header(&created, "upload-offset")), (201, Some("100000")));
+    let path = header(&created, "location").expect("a location").to_owned();
+    let head = send(app.tus(Method::HEAD, &path)).await;
+    assert_eq!((header(&head, "upload-defer-length"), header(&head, "upload-length")), (Some("1"), None));
+    let rest = app.append(&path, 100_000, &wav[100_000..]).header("Upload-Length", wav.len());
+    assert_eq!(send(rest).await.status(), 204);
+    comes_out_as_it_went_in(&app, id_of(&path), &wav).await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_before_a_break_is_kept_and_of_many_at_once_one_goes_on() {
+    let options = Options::default().with("ROLE", "api").with("UPLOAD_PART_BYTES", "64KiB");
+    let app = TestApp::start_with(options).await;
+    let path = app.begin(200_000).await;
+    drop(start_patch(&app, &path, 100_001).await);
+    until("all that came is kept", async || app.offset(&path).await == 100_001).await;
+
+    let senders = (0..8).map(|_| send(app.append(&path, 100_001, &[b'y'; 99_999])));
+    let statuses: Vec<u16> =
+        futures_util::future::join_all(senders).await.iter().map(|answer| answer.status().as_u16()).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 204 | 409)), "{statuses:?}");
+    assert_eq!(app.offset(&path).await, 200_000);
+    let bytes: u64 =
+        stored(&app.data_dir().join("files")).iter().map(|part| part.metadata().expect("a part").len()).sum();
+    assert_eq!(bytes, 200_000, "what lost is deleted");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_not_gone_on_with_expires() {
+    let options = Options::default().with("UPLOAD_RETENTION", "2s").with("RETENTION_INTERVAL", "100ms");
+    let app = TestApp::start_with(options).await;
+    let path = app.begin(10).await;
+    assert_eq!(send(app.append(&path, 0, b"12345")).await.status(), 204);
+    until("it is gone", async || send(app.tus(Method::HEAD, &path)).await.status() == 410).await;
+    assert_eq!(send(app.append(&path, 5, b"67890")).await.status(), 410);
+    until("its bytes are too", async || stored(&app.data_dir().join("files")).is_empty()).await;
+    until("it is forgotten", async || send(app.tus(Method::HEAD, &path)).await.status() == 404).await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_goes_on_where_another_left_off() {
+    let (database, folder) = (testkit::postgres().create_database(), tempfile::tempdir().expect("a folder"));
+    let files = url::Url::from_directory_path(folder.path()).expect("a URL");
+    let options = |role: &str| {
+        Options::default()
+            .with("DATABASE_URL", &database)
+            .with("STORAGE_URL", files.as_str())
+            .with("MASTER_KEY", "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=")
+            .with("UPLOAD_PART_BYTES", "64KiB")
+            .with("ROLE", role)
+    };
+    let (one, other) = (TestApp::start_with(options("api")).await, TestApp::start_with(options("all")).await);
+    let wav = noise(600_000);
+    let path = one.begin(wav.len()).await;
+    let mut at = 0;
+    for (node, until) in [(&one, 150_000), (&other, 300_000), (&one, 300_001), (&other, wav.len())] {
+        assert_eq!(node.offset(&path).await, at);
+        assert_eq!(send(node.append(&path, at, &wav[at..until])).await.status(), 204);
+        at = until;
+    }
+    comes_out_as_it_went_in(&one, id_of(&path), &wav).await;
+    one.stop().await;
+    other.stop().await;
+}
+
+/// `examples/uploads/node` on its way.
+fn client(app: &TestApp, file: &Path) -> Command {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/uploads/node");
+    let mut command = Command::new("node");
+    command.arg("upload.js").arg(app.url("")).arg(file).current_dir(example);
+    command.env("API_KEY", API_KEY).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_npm_client_goes_on_where_it_was_killed() {
+    let app = TestApp::start_with(Options::default().with("UPLOAD_PART_BYTES", "64KiB")).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, wav) = (folder.path().join("talk.wav"), noise(24 << 20));
+    std::fs::write(&file, &wav).expect("written");
+    let mut killed = client(&app, &file).spawn().expect("node; `make setup-test` installs what it needs");
+    let known = folder.path().join("talk.wav.uploads.json");
+    let path = || {
+        let known: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&known).ok()?).ok()?;
+        let url = known.as_object()?.values().next()?["uploadUrl"].as_str()?.to_owned();
+        url.strip_prefix(&app.url("")).map(ToOwned::to_owned)
+    };
+    until("it has begun", async || path().is_some()).await;
+    let path = path().expect("it has");
+    until("something has come", async || app.offset(&path).await > 0).await;
+    killed.kill().await.expect("killed");
+    let half = app.offset(&path).await;
+    assert!(half < wav.len(), "it was killed too late: {half} bytes had come");
+
+    let output = tokio::time::timeout(PATIENCE, client(&app, &file).output()).await.expect("in time");
+    let output = output.expect("node runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let file = id_of(&path);
+    assert!(output.status.success() && said.contains(&format!("name it in a job as {file}")), "{said}");
+    assert_eq!(app.offset(&path).await, wav.len());
+    let parts = stored(&app.data_dir().join("files"));
+    let folder = parts[0].parent();
+    assert!(parts.iter().all(|part| part.parent() == folder), "it began anew: {parts:?}");
+    comes_out_as_it_went_in(&app, file, &wav).await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_keeps_what_came_and_lets_its_clients_go() {
+    let options = Options::default().with("ROLE", "api").with("UPLOAD_PART_BYTES", "64KiB");
+    let mut app = TestApp::start_with(options.with("DRAIN_TIMEOUT", "60s")).await;
+    let path = app.begin(200_000).await;
+    let mut stream = start_patch(&app, &path, 70_000).await;
+    until("a part has come", async || app.offset(&path).await > 0).await;
+    assert!(app.terminate().await.success());
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    app.restart().await;
+    assert!(app.offset(&path).await >= 65_536);
+    app.stop().await;
+}
