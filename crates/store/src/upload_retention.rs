@@ -80,8 +80,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.database.begin().await?;
         for id in uploads {
-            let forget = sql("DELETE FROM uploads WHERE id = $1 AND state = 'swept'");
-            tx.execute(forget.bind(id.as_str())).await?;
+            // Another node may have noted it for the first time a moment ago: that is remembered.
+            let forget = sql("DELETE FROM uploads WHERE id = $1 AND state = 'swept' AND expires_at <= $2");
+            tx.execute(forget.bind(id.as_str()).bind(millis(now))).await?;
             tx.execute(sql("DELETE FROM upload_parts WHERE upload_id = $1").bind(id.as_str())).await?;
             let update = sql("UPDATE uploads SET state = 'swept', expires_at = $1 WHERE id = $2");
             tx.execute(update.bind(millis(now.plus(keep))).bind(id.as_str())).await?;

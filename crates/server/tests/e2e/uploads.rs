@@ -155,6 +155,8 @@ async fn who_drips_or_breaks_off_holds_no_slot_and_leaves_nothing() {
     let options = Options::default()
         .with("UPLOAD_STALL_WINDOW", "1s")
         .with("UPLOAD_SLOTS", "1")
+        .with("MAX_UPLOADS_PER_KEY", "1")
+        .with("UPLOAD_PART_BYTES", "64KiB")
         .with("RETENTION_INTERVAL", "100ms");
     let app = TestApp::start_with(options).await;
     let connect = async |framing: &str| {
@@ -179,12 +181,14 @@ async fn who_drips_or_breaks_off_holds_no_slot_and_leaves_nothing() {
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
         dripping.abort();
     }
+    let files = app.data_dir().join("files");
     let mut broken = connect("Content-Length: 1000000").await;
     broken.write_all(&[b'x'; 400_000]).await.expect("sent");
+    until("parts are stored", async || !stored(&files).is_empty()).await;
     drop(broken);
+    until("they are gone", async || stored(&files).is_empty()).await;
     let (status, answer) = curl(&app, "", &["--data-binary", "after them"]).await;
     assert_eq!(status, 201, "{answer}");
-    until("their parts are gone", async || stored(&app.data_dir().join("files")).len() == 1).await;
     app.stop().await;
 }
 

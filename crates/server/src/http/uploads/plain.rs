@@ -6,14 +6,13 @@ use axum::body::{Body, HttpBody as _};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::Response;
-use domain::{Filename, KeyId, Upload};
+use domain::Filename;
 use engine::UploadError;
-use wire::ErrorCode;
 use wire::response::UploadResponse;
 
 use super::form::{self, Form};
 use super::incoming::Incoming;
-use super::receive::{End, Pieces, Receiving, receive, refusal};
+use super::receive::{End, Pieces, Receiving, empty_file, receive, refusal};
 use super::{in_time, name};
 use crate::http::auth::Writer;
 use crate::http::query::Pairs;
@@ -51,44 +50,18 @@ pub(in crate::http) async fn upload(
         }
     };
     let upload = in_time(&api, api.upload.uploads.begin(&key, named, None, length)).await?;
-    let id = upload.id.clone();
     let receiving = Receiving { upload, pieces, checksum: None, end: End::Completes, slot };
-    match receive(&api, receiving).await {
-        Ok(upload) if upload.received > 0 => Ok(answer(&upload)),
-        Ok(_) => {
-            forget(&api, &key, &id).await;
-            Err(empty())
-        }
-        Err(refused) => {
-            forget(&api, &key, &id).await;
-            Err(refused)
-        }
-    }
-}
-
-fn answer(upload: &Upload) -> Response {
-    json(StatusCode::CREATED, wire::error::success(UploadResponse::new(upload)))
-}
-
-/// Nobody has heard of this upload, so nobody can use it.
-async fn forget(api: &Api, key: &KeyId, id: &domain::FileId) {
-    if let Err(cause) = in_time(api, api.upload.uploads.delete(key, id)).await {
-        tracing::warn!(file = %id, ?cause, "an upload that failed could not be deleted; it expires");
-    }
+    let upload = receive(&api, receiving).await?;
+    Ok(json(StatusCode::CREATED, wire::error::success(UploadResponse::new(&upload))))
 }
 
 fn check_length(api: &Api, length: Option<u64>) -> Result<(), Refusal> {
     let max_bytes = api.upload.uploads.max_bytes();
     match length {
-        Some(0) => Err(empty()),
+        Some(0) => Err(empty_file()),
         Some(length) if length > max_bytes => Err(UploadError::TooLarge { max_bytes }.into()),
         _ => Ok(()),
     }
-}
-
-fn empty() -> Refusal {
-    Refusal::new(ErrorCode::InvalidRequest, "Send the file as the body, or in a form of one field.")
-        .with_details("the file has no bytes")
 }
 
 /// What the file is called: by the query, which must then be a name, or by the header, which may say anything.

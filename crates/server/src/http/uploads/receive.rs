@@ -74,6 +74,9 @@ async fn take_in(api: &Api, receiving: Receiving) -> Result<Upload, Refusal> {
     let Receiving { upload, mut pieces, checksum, end, slot } = receiving;
     let mut taking = Taking { api, upload, gathered: Vec::new(), unverified: Vec::new(), checksum };
     let outcome = taking.all(&mut pieces, end).await;
+    if outcome.is_err() && end == End::Completes {
+        taking.forget().await;
+    }
     drop(slot);
     if outcome.is_err() {
         pieces.drop_rest().await;
@@ -176,8 +179,19 @@ impl Taking<'_> {
         Ok(())
     }
 
+    /// Nobody has heard of this upload, so nobody can use it.
+    async fn forget(&self) {
+        let Upload { key, id, .. } = &self.upload;
+        if let Err(cause) = in_time(self.api, self.api.upload.uploads.delete(key, id)).await {
+            tracing::warn!(file = %id, ?cause, "an upload that failed could not be deleted; it expires");
+        }
+    }
+
     /// Ends an upload whose length nobody announced.
     async fn complete(&mut self, end: End) -> Result<(), Refusal> {
+        if end == End::Completes && self.upload.received == 0 {
+            return Err(empty_file());
+        }
         if end == End::Completes && self.upload.state == UploadState::Receiving {
             let length = Some(self.upload.received);
             let append = self.api.upload.uploads.append(&self.upload, &[], length);
@@ -220,6 +234,12 @@ pub(super) fn refusal(broken: &Broken) -> Refusal {
                 .with_details(*details)
         }
     }
+}
+
+/// What is answered to a file without bytes, which no job could use.
+pub(super) fn empty_file() -> Refusal {
+    Refusal::new(ErrorCode::InvalidRequest, "Send the file as the body, or in a form of one field.")
+        .with_details("the file has no bytes")
 }
 
 fn mismatch() -> Refusal {
