@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use domain::{FileId, Filename, Job, KeyId, Lease, Source, SourceSpec, Timestamp, Upload, UploadState};
+use domain::{FileId, Filename, Job, KeyId, Lease, SourceSpec, Timestamp, Upload, UploadState};
 use store::{
     Addition, Appended, Deletion, FileStore, Idempotency, Submission, Submitted, UploadBounds, UploadPart,
     UploadSources,
@@ -201,7 +201,7 @@ async fn an_upload_that_nobody_uses_goes_when_it_expires(world: World) {
     let (whole, begun) = (world.complete_upload(&key).await, world.begin(&key, Some(10)).await);
     let just_before = Timestamp::from_millis(whole.expires_at.as_millis() - 1);
     assert_eq!(world.take_uploads(Timestamp::from_millis(begun.expires_at.as_millis() - 1)).await, []);
-    assert_eq!(world.take_uploads(just_before).await, [begun.id.clone()]);
+    assert_eq!(world.take_uploads(just_before).await, std::slice::from_ref(&begun.id));
     world.store.mark_uploads_swept(&[begun.id], just_before, DAY).await.expect("marked");
     // It counts as gone from its time, also before the sweep has come.
     assert_eq!(world.found(&whole, whole.expires_at).await.expect("it").state, UploadState::Gone);
@@ -210,7 +210,7 @@ async fn an_upload_that_nobody_uses_goes_when_it_expires(world: World) {
         matches!(&submitted, Submitted::Unusable { upload: Some(upload), .. } if upload.state == UploadState::Gone),
         "{submitted:?}"
     );
-    assert_eq!(world.take_uploads(whole.expires_at).await, [whole.id.clone()]);
+    assert_eq!(world.take_uploads(whole.expires_at).await, std::slice::from_ref(&whole.id));
     assert_eq!(world.found(&whole, NOW).await.expect("it").state, UploadState::Gone);
     assert_eq!(world.append(&whole, &[1], None).await, Appended::Gone);
 }
@@ -239,7 +239,7 @@ async fn an_upload_stays_until_the_last_job_that_names_it_has_ended(world: World
         let lease = world.claim(LONG).await;
         world.fail(&lease).await;
     }
-    assert_eq!(world.take_uploads(NOW).await, [whole.id.clone()], "at once after the last");
+    assert_eq!(world.take_uploads(NOW).await, std::slice::from_ref(&whole.id), "at once after the last");
     let submitted = world.submit_on(&job_on(&key, &whole.id), NOW).await;
     assert!(matches!(submitted, Submitted::Unusable { upload: Some(_), .. }), "{submitted:?}");
 }
@@ -296,7 +296,7 @@ async fn a_job_gets_its_upload_or_is_refused_whenever_the_sweep_comes(world: Wor
             accepted += 1;
             let lease = world.claim(LONG).await;
             world.fail(&lease).await;
-            assert_eq!(world.take_uploads(NOW).await, [whole.id.clone()]);
+            assert_eq!(world.take_uploads(NOW).await, std::slice::from_ref(&whole.id));
         } else {
             taken += 1;
         }
@@ -310,8 +310,12 @@ async fn what_is_swept_is_remembered_swept_again_and_forgotten(world: World) {
     let whole = world.complete_upload(&key).await;
     assert_eq!(world.store.delete_upload(&key, &whole.id, NOW).await.expect("answered"), Deletion::Deleted);
     assert_eq!(world.store.delete_upload(&key, &whole.id, NOW).await.expect("answered"), Deletion::NotThere);
-    assert_eq!(world.take_uploads(NOW).await, [whole.id.clone()]);
-    assert_eq!(world.take_uploads(NOW).await, [whole.id.clone()], "what a crash left is taken again");
+    assert_eq!(world.take_uploads(NOW).await, std::slice::from_ref(&whole.id));
+    assert_eq!(
+        world.take_uploads(NOW).await,
+        std::slice::from_ref(&whole.id),
+        "what a crash left is taken again"
+    );
     let swept = [whole.id.clone()];
     for _node in 0..2 {
         world.store.mark_uploads_swept(&swept, NOW, DAY).await.expect("marked");
