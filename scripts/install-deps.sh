@@ -52,6 +52,8 @@ needs_of_test() {
   need openssl has openssl
   need sox has sox
   need strace has strace
+  need flac has flac
+  need opus-tools has opusinfo
   need nodejs has node
   need npm has npm
   need python3-venv python3 -c 'import ensurepip, venv'

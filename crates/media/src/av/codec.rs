@@ -8,7 +8,8 @@ use domain::AudioFormat;
 use ffmpeg_sys_next as sys;
 use sys::AVSampleFormat;
 
-use super::ffi::{AvError, Frame, Layout, Options, Packet, Shape, sample_format};
+use super::ffi::{AvError, Frame, Layout, Options, Shape, sample_format};
+use super::packet::Packet;
 use super::quality::{Encoding, Spending};
 
 /// An encoder that is open.

@@ -7,8 +7,9 @@ use std::ptr;
 use domain::Failure;
 use ffmpeg_sys_next as sys;
 
-use super::ffi::{AvError, Frame, Packet, text};
+use super::ffi::{AvError, Frame, text};
 use super::input::Input;
+use super::packet::Packet;
 use super::track::Track;
 use super::{AvLimits, failures, whitelist};
 

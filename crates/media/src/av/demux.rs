@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use domain::{Failure, TrackChoice};
 
-use super::ffi::{AvError, Packet};
+use super::ffi::AvError;
 use super::input::Input;
+use super::packet::Packet;
 use super::track::{Kind, Track, choose};
 use super::{AvLimits, Host, Probe, container, failures};
 
@@ -175,6 +176,16 @@ impl<'h> Demux<'h> {
             let origin = *self.origin_secs.get_or_insert(time_base.secs(time).min(end));
             self.reach_secs = self.reach_secs.max(end - origin);
         }
+    }
+
+    /// Packets that were taken only to look at them; they come again.
+    pub(super) fn put_back(&mut self, packets: Vec<Packet>) {
+        packets.into_iter().rev().for_each(|packet| self.waiting.push_front(packet));
+    }
+
+    /// Seconds that the container promises.
+    pub(super) fn duration_secs(&self) -> Option<f64> {
+        self.track.duration_secs.or_else(|| self.input.duration_secs())
     }
 
     /// The container.

@@ -9,7 +9,7 @@ use ffmpeg_sys_next as sys;
 use sys::AVSampleFormat;
 
 /// What libav answers where a time is not known.
-const NO_TIME: i64 = i64::MIN;
+pub(super) const NO_TIME: i64 = i64::MIN;
 
 /// A negative answer of libav.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,73 +116,6 @@ pub(super) fn sample_format(number: c_int) -> Option<AVSampleFormat> {
     ]
     .into_iter()
     .find(|format| *format as c_int == number)
-}
-
-/// Compressed data of one stream.
-pub(super) struct Packet(NonNull<sys::AVPacket>);
-
-impl Packet {
-    /// An empty one.
-    pub(super) fn new() -> Result<Self, AvError> {
-        // SAFETY: allocates; null is checked.
-        NonNull::new(unsafe { sys::av_packet_alloc() }).map(Self).ok_or(AvError::MEMORY)
-    }
-
-    pub(super) fn as_ptr(&self) -> *mut sys::AVPacket {
-        self.0.as_ptr()
-    }
-
-    fn get(&self) -> &sys::AVPacket {
-        // SAFETY: it is ours, alive, and nobody writes to it while it is borrowed.
-        unsafe { self.0.as_ref() }
-    }
-
-    /// Drops what it holds.
-    pub(super) fn clear(&mut self) {
-        // SAFETY: the packet is ours.
-        unsafe { sys::av_packet_unref(self.0.as_ptr()) };
-    }
-
-    /// Which stream it belongs to.
-    pub(super) fn stream(&self) -> usize {
-        usize::try_from(self.get().stream_index).unwrap_or(usize::MAX)
-    }
-
-    /// When it plays, else when it is decoded; in the stream's time base.
-    pub(super) fn time(&self) -> Option<i64> {
-        let packet = self.get();
-        [packet.pts, packet.dts].into_iter().find(|time| *time != NO_TIME)
-    }
-
-    /// How long it plays, where that is known; in the stream's time base.
-    pub(super) fn duration(&self) -> Option<i64> {
-        Some(self.get().duration).filter(|duration| *duration > 0)
-    }
-
-    /// Bytes.
-    pub(super) fn size(&self) -> usize {
-        usize::try_from(self.get().size).unwrap_or(0)
-    }
-
-    /// Whether the demuxer could read only a part of it.
-    pub(super) fn is_torn(&self) -> bool {
-        self.get().flags & sys::AV_PKT_FLAG_CORRUPT != 0
-    }
-
-    /// Whether it is encrypted (Common Encryption).
-    pub(super) fn is_encrypted(&self) -> bool {
-        let kind = sys::AVPacketSideDataType::AV_PKT_DATA_ENCRYPTION_INFO;
-        // SAFETY: the packet is ours; the size is not asked for.
-        !unsafe { sys::av_packet_get_side_data(self.0.as_ptr(), kind, ptr::null_mut()) }.is_null()
-    }
-}
-
-impl Drop for Packet {
-    fn drop(&mut self) {
-        let mut packet = self.0.as_ptr();
-        // SAFETY: frees what `new` allocated, once.
-        unsafe { sys::av_packet_free(&mut packet) };
-    }
 }
 
 /// The order of channels.

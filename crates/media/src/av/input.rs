@@ -9,7 +9,9 @@ use std::ptr;
 use domain::Failure;
 use ffmpeg_sys_next as sys;
 
-use super::ffi::{AvError, Layout, Options, Packet, TimeBase, text};
+use super::ffi::{AvError, Layout, Options, TimeBase, text};
+use super::mux::Parameters;
+use super::packet::Packet;
 use super::reader::Reader;
 use super::track::{Kind, Track};
 use super::{AvLimits, Host, container, failures, whitelist};
@@ -225,6 +227,12 @@ impl<'h> Input<'h> {
     /// The parameters that a decoder needs. Alive as long as `self`.
     pub(super) fn parameters(&self, index: usize) -> *const sys::AVCodecParameters {
         self.stream(index).map_or(ptr::null(), |stream| stream.codecpar.cast_const())
+    }
+
+    /// The same, for another container.
+    pub(super) fn copied_parameters(&self, index: usize) -> Result<Parameters, AvError> {
+        // SAFETY: null or alive as long as `self`.
+        unsafe { Parameters::of_source(self.parameters(index)) }
     }
 
     /// The index of one stream, as far as it is known: (position, bytes, time), in order of time.

@@ -1,12 +1,15 @@
 //! The extraction itself: libav, run inside the confined child.
 //!
 //! Start with `pipeline`. What it stands on, from the source to the result: `reader` (bytes of the host), `input` (the
-//! container), `track`, `language`, `container` and `marks` (which stream, where, whole?), `demux`, `decode`, `playback` (sound as
-//! a correct player would play it, by `timeline`, cut to the `part` that was asked for), `resample`, `loudness`, `quality` (the table), `codec`, `encode`,
-//! `output`. `whitelist` says what may be opened at all; `ffi` owns libav's values; `failures` has the sentences.
+//! container), `track`, `language`, `container` and `marks` (which stream, where, whole?), `demux`. Then either `copy`
+//! (packets as they are) or `decode`, `playback` (sound as a correct player would play it, by `timeline`, cut to the
+//! `part` that was asked for), `resample`, `loudness`, `quality` (the table), `codec`, `encode`. Last `mux` and `output`.
+//! `whitelist` says what may be opened at all; `ffi` and `packet` own libav's values; `failures` has the sentences,
+//! `progress` tells how far it is.
 
 mod codec;
 mod container;
+mod copy;
 mod decode;
 mod demux;
 mod encode;
@@ -16,10 +19,13 @@ mod input;
 mod language;
 mod loudness;
 mod marks;
+mod mux;
 mod output;
+mod packet;
 mod part;
 mod pipeline;
 mod playback;
+mod progress;
 mod quality;
 mod reader;
 mod resample;

@@ -5,6 +5,7 @@ use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
 use ffmpeg_sys_next as sys;
 
@@ -22,7 +23,7 @@ pub(super) enum Refused {
 }
 
 struct Written {
-    file: File,
+    file: Rc<File>,
     position: u64,
     size: u64,
     /// Every byte counts, also one that is written over another.
@@ -38,7 +39,7 @@ impl Written {
         if end > self.max_bytes || self.total / 2 > self.max_bytes {
             return Err(Refused::TooLarge);
         }
-        self.file.write_all(bytes).map_err(Refused::Io)?;
+        (&*self.file).write_all(bytes).map_err(Refused::Io)?;
         self.position = end;
         self.size = self.size.max(end);
         Ok(())
@@ -52,7 +53,7 @@ impl Written {
             sys::SEEK_END => self.size.checked_add_signed(offset)?,
             _ => return None,
         };
-        self.position = self.file.seek(SeekFrom::Start(target)).ok()?;
+        self.position = (&*self.file).seek(SeekFrom::Start(target)).ok()?;
         i64::try_from(self.position).ok()
     }
 }
@@ -65,8 +66,8 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Into this file, at most so many bytes.
-    pub(super) fn new(file: File, max_bytes: u64) -> Result<Self, AvError> {
+    /// Into this file, which is empty, at most so many bytes.
+    pub(super) fn new(file: Rc<File>, max_bytes: u64) -> Result<Self, AvError> {
         // SAFETY: allocates.
         let buffer = unsafe { sys::av_malloc(BUFFER_BYTES) };
         if buffer.is_null() {

@@ -1,30 +1,71 @@
-//! One extraction from end to end: measure if asked to, then decode, convert, encode.
+//! One extraction from end to end: copy if that is what was asked for; else measure if asked to, then decode, convert,
+//! encode.
 
+use std::fs::File;
+use std::io::{self, Seek};
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::rc::Rc;
 
 use domain::{Extracted, Failure, Loudness, Method, OutputSpec, Step};
 
+use super::copy::{self, Outcome};
+use super::demux::Demux;
 use super::encode::Encoder;
 use super::ffi::{AvError, Frame};
 use super::loudness::Meter;
 use super::playback::Playback;
+use super::progress::Telling;
 use super::quality::{self, Encoding, Given, Spending};
 use super::resample::Resampler;
 use super::{AvLimits, AvOrder, Host, HostGone, Probe, failures};
 
-/// How often progress is told at most.
-const TELL_EVERY: Duration = Duration::from_millis(100);
-
 /// Does one extraction.
 pub(super) fn extract(order: AvOrder, host: &mut dyn Host) -> Result<Extracted, Failure> {
     let AvOrder { output, limits, into } = order;
+    let into = Rc::new(into);
     host.progressed(Step::Downloading, None);
     let Some(target) = output.normalize else {
-        return encode(Playback::open(host, &limits, &output)?, &output, &limits, into, 1.0);
+        return copy_or_encode(host, &output, &limits, into);
     };
     let gain = measure(Playback::open(host, &limits, &output)?, &output, target)?;
-    encode(Playback::open(&mut Again(host), &limits, &output)?, &output, &limits, into, gain)
+    let wish = Wish { output: &output, gain, most_kbps: None };
+    encode(Playback::open(&mut Again(host), &limits, &output)?, wish, &limits, into)
+}
+
+/// What the encoder is to make.
+struct Wish<'a> {
+    output: &'a OutputSpec,
+    /// A factor; 1 leaves the samples as they are.
+    gain: f64,
+    /// What the source spent, where it is of the same lossy codec: more would be wasted.
+    most_kbps: Option<f64>,
+}
+
+fn copy_or_encode(
+    host: &mut dyn Host,
+    output: &OutputSpec,
+    limits: &AvLimits,
+    into: Rc<File>,
+) -> Result<Extracted, Failure> {
+    let mut demux = Demux::open(host, limits, output.track.as_ref())?;
+    let as_it_is = Wish { output, gain: 1.0, most_kbps: None };
+    let Some(plan) = copy::plan(&mut demux, output, limits)? else {
+        return encode(Playback::of(demux, limits, output)?, as_it_is, limits, into);
+    };
+    match copy::copy(plan, demux, limits, Rc::clone(&into))? {
+        Outcome::Copied(extracted) => Ok(extracted),
+        Outcome::Unfit(most_kbps) => {
+            restart(&into).map_err(|cause| failures::unwritten(&cause))?;
+            let wish = Wish { most_kbps, ..as_it_is };
+            encode(Playback::open(&mut Again(host), limits, output)?, wish, limits, into)
+        }
+    }
+}
+
+/// Makes the file empty again.
+fn restart(mut into: &File) -> io::Result<()> {
+    into.rewind()?;
+    into.set_len(0)
 }
 
 /// The gain that brings the result to the target: measured on the very samples that the encoder will get.
@@ -35,10 +76,10 @@ fn measure(mut playback: Playback<'_>, output: &OutputSpec, target: Loudness) ->
         .map_err(|_| failures::internal("the loudness meter", AvError::MEMORY))?;
     let mut resampler = Resampler::new(meter.shape().clone(), 1.0);
     let failed = |cause| failures::internal("measuring", cause);
-    let mut progress = Telling::new(Step::Analyzing, &mut playback);
+    let mut progress = Telling::new(Step::Analyzing, playback.duration_secs(), playback.host());
     while let Some(frame) = playback.next()? {
         resampler.convert(&frame, |samples| meter.push(samples)).map_err(failed)?;
-        progress.tell(&mut playback);
+        progress.tell(playback.length_secs(), playback.host());
     }
     resampler.finish(|samples| meter.push(samples)).map_err(failed)?;
     Ok(meter.gain(target))
@@ -46,18 +87,20 @@ fn measure(mut playback: Playback<'_>, output: &OutputSpec, target: Loudness) ->
 
 fn encode(
     mut playback: Playback<'_>,
-    output: &OutputSpec,
+    wish: Wish<'_>,
     limits: &AvLimits,
-    into: std::fs::File,
-    gain: f64,
+    into: Rc<File>,
 ) -> Result<Extracted, Failure> {
-    let encoding = decide(&playback, output)?;
+    let mut encoding = decide(&playback, wish.output)?;
+    if let Some(most_kbps) = wish.most_kbps {
+        encoding = quality::within(encoding, most_kbps);
+    }
     let mut encoder = Encoder::open(&encoding, &shape(&playback)?.layout, into, limits.max_output_bytes)?;
-    let mut resampler = Resampler::new(encoder.shape().clone(), gain);
-    let mut progress = Telling::new(Step::Extracting, &mut playback);
+    let mut resampler = Resampler::new(encoder.shape().clone(), wish.gain);
+    let mut progress = Telling::new(Step::Extracting, playback.duration_secs(), playback.host());
     while let Some(frame) = playback.next()? {
         push(&mut resampler, &mut encoder, Some(&frame))?;
-        progress.tell(&mut playback);
+        progress.tell(playback.length_secs(), playback.host());
     }
     if let Some(samples) = playback.samples_at(encoding.rate) {
         resampler.promise(samples);
@@ -100,29 +143,6 @@ fn decide(playback: &Playback<'_>, output: &OutputSpec) -> Result<Encoding, Fail
     let shape = shape(playback)?;
     let given = Given { rate: shape.rate, channels: shape.layout.channels(), depth: playback.depth() };
     Ok(quality::encoding(given, output))
-}
-
-/// Tells how far a step is, now and then.
-struct Telling {
-    step: Step,
-    whole_secs: Option<f64>,
-    last: Instant,
-}
-
-impl Telling {
-    fn new(step: Step, playback: &mut Playback<'_>) -> Self {
-        let whole_secs = playback.duration_secs().filter(|whole| *whole > 0.0);
-        playback.host().progressed(step, whole_secs.map(|_| 0.0));
-        Self { step, whole_secs, last: Instant::now() }
-    }
-
-    fn tell(&mut self, playback: &mut Playback<'_>) {
-        if self.last.elapsed() >= TELL_EVERY {
-            self.last = Instant::now();
-            let fraction = self.whole_secs.map(|whole| (playback.length_secs() / whole).clamp(0.0, 1.0));
-            playback.host().progressed(self.step, fraction);
-        }
-    }
 }
 
 /// The host on a second reading: what the source is has been told.

@@ -5,7 +5,8 @@ use domain::{Failure, OutputSpec};
 
 use super::decode::Decoder;
 use super::demux::Demux;
-use super::ffi::{AvError, Frame, Packet, Shape};
+use super::ffi::{AvError, Frame, Shape};
+use super::packet::Packet;
 use super::part::Part;
 use super::timeline::Timeline;
 use super::{AvLimits, Host, container, failures};
@@ -102,12 +103,15 @@ impl<'h> Playback<'h> {
         limits: &AvLimits,
         output: &OutputSpec,
     ) -> Result<Self, Failure> {
-        let mut demux = Demux::open(host, limits, output.track.as_ref())?;
+        Self::of(Demux::open(host, limits, output.track.as_ref())?, limits, output)
+    }
+
+    /// Decodes up to the first frame.
+    pub(super) fn of(mut demux: Demux<'h>, limits: &AvLimits, output: &OutputSpec) -> Result<Self, Failure> {
         let track = demux.track().clone();
         let decoder = Decoder::open(demux.input(), &track, limits)?;
-        let max_gap_secs = if demux.input().may_jump() { JUMP_SECS } else { HOLE_SECS };
         let mut playback = Self {
-            timeline: Timeline::new(demux.zero_secs(), max_gap_secs),
+            timeline: Timeline::new(demux.zero_secs(), most_hole_secs(&mut demux)),
             part: Part::new(output.span),
             demux,
             decoder,
@@ -166,9 +170,8 @@ impl<'h> Playback<'h> {
     }
 
     /// Seconds that the container promises of the part.
-    pub(super) fn duration_secs(&mut self) -> Option<f64> {
-        let whole = self.demux.track().duration_secs.or_else(|| self.demux.input().duration_secs());
-        self.part.length_secs(whole)
+    pub(super) fn duration_secs(&self) -> Option<f64> {
+        self.part.length_secs(self.demux.duration_secs())
     }
 
     /// Seconds put out so far.
@@ -300,9 +303,19 @@ impl<'h> Playback<'h> {
     }
 }
 
+/// The longest hole that is taken for one.
+pub(super) fn most_hole_secs(demux: &mut Demux<'_>) -> f64 {
+    if demux.input().may_jump() { JUMP_SECS } else { HOLE_SECS }
+}
+
+/// Whether sound at so many Hz is taken.
+pub(super) fn is_usable_rate(rate: u32) -> bool {
+    (LEAST_RATE..=MOST_RATE).contains(&rate)
+}
+
 /// Fails for what can be decoded but not be made sound of.
 fn check_usable(shape: &Shape) -> Result<(), Failure> {
-    if !(LEAST_RATE..=MOST_RATE).contains(&shape.rate) {
+    if !is_usable_rate(shape.rate) {
         return Err(failures::damaged(format!("its sampling rate is {} Hz", shape.rate)));
     }
     if shape.layout.is_named() {

@@ -101,6 +101,42 @@ pub(super) fn encoding(given: Given, output: &OutputSpec) -> Encoding {
     Encoding { format, rate, channels, spending }
 }
 
+/// About how many kbit/s that is; `None` where it is lossless.
+pub(super) fn nominal_kbps(encoding: &Encoding) -> Option<f64> {
+    match encoding.spending {
+        Spending::Constant(kbps) | Spending::Average(kbps) => Some(f64::from(kbps)),
+        Spending::Steps(quality) => Some(vorbis_kbps(quality) * f64::from(encoding.channels) / 2.0),
+        Spending::Lossless(_) => None,
+    }
+}
+
+/// The same within so many kbit/s.
+pub(super) fn within(encoding: Encoding, most_kbps: f64) -> Encoding {
+    /// An average of packets is met by a bitrate that is listed to within this.
+    const EXACT: f64 = 1.01;
+    if nominal_kbps(&encoding).is_none_or(|kbps| kbps <= most_kbps * EXACT) {
+        return encoding;
+    }
+    let most = (most_kbps * EXACT).max(1.0) as u32;
+    let spending = match (encoding.format, encoding.spending) {
+        (AudioFormat::Mp3, _) => Spending::Constant(mp3_most_kbps(encoding.rate, most)),
+        (AudioFormat::Ogg, _) => Spending::Average(most),
+        // libopus takes an average for an aim, and overshoots it with sound that is hard to encode.
+        _ => Spending::Constant(most),
+    };
+    Encoding { spending, ..encoding }
+}
+
+/// What two channels take at each of libvorbis' steps, by its authors' table for 44.1 kHz.
+fn vorbis_kbps(quality: f32) -> f64 {
+    match quality {
+        ..=2.0 => 96.0,
+        ..=4.0 => 128.0,
+        ..=6.0 => 192.0,
+        _ => 256.0,
+    }
+}
+
 fn step(quality: Quality) -> usize {
     match quality {
         Quality::Low => 0,
@@ -136,12 +172,21 @@ fn flac_rate(rate: u32) -> u32 {
 
 /// The nearest bitrate that a layer III frame can have at this rate.
 fn mp3_kbps(rate: u32, kbps: u32) -> u32 {
-    let table = match rate {
+    mp3_table(rate).iter().copied().min_by_key(|listed| listed.abs_diff(kbps)).unwrap_or(kbps)
+}
+
+/// The highest up to this one, or the lowest that there is.
+fn mp3_most_kbps(rate: u32, kbps: u32) -> u32 {
+    let table = mp3_table(rate);
+    table.iter().copied().filter(|listed| *listed <= kbps).max().unwrap_or(table[0])
+}
+
+fn mp3_table(rate: u32) -> &'static [u32] {
+    match rate {
         32_000.. => MPEG1_KBPS,
         16_000.. => MPEG2_KBPS,
         _ => &MPEG2_KBPS[..8],
-    };
-    table.iter().copied().min_by_key(|listed| listed.abs_diff(kbps)).unwrap_or(kbps)
+    }
 }
 
 /// A channel's share of a frame has at most 6144 bits, and a frame 1024 samples (ISO 14496-3, 4.5.3.1).
@@ -239,6 +284,24 @@ mod tests {
             };
             let made = encoding(Given { rate: given.0, channels: given.1, depth: given.2 }, &asked);
             assert_eq!((made.rate, made.channels, made.spending), expected, "{format:?} of {given:?}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_not_outspent() {
+        for (format, quality, most, expected) in [
+            (Mp3, Quality::Extreme, 190.0, Constant(160)),
+            (Mp3, Quality::Extreme, 127.9, Constant(128)),
+            (Mp3, Quality::Low, 320.0, Constant(128)),
+            (Mp3, Quality::Low, 1.0, Constant(32)),
+            (Aac, Quality::High, 100.0, Constant(101)),
+            (Opus, Quality::High, 50.0, Constant(50)),
+            (Ogg, Quality::High, 100.0, Average(101)),
+            (Ogg, Quality::Low, 100.0, Steps(2.0)),
+            (Flac, Quality::Low, 1.0, Lossless(16)),
+        ] {
+            let encoding = decide(format, quality, None, (44_100, 2, 16));
+            assert_eq!(within(encoding, most).spending, expected, "{format:?} {quality:?} within {most}");
         }
     }
 

@@ -24,6 +24,7 @@ const ALLOWED: &[(libc::c_long, &[Argument], &str)] = &[
     (libc::SYS_write, ANY, "questions to the parent; the result"),
     (libc::SYS_writev, ANY, "libc's own words before it aborts"),
     (libc::SYS_lseek, ANY, "the result, where a muxer corrects its header"),
+    (libc::SYS_ftruncate, ANY, "the result, where a copy turns out unfit and encoding begins"),
     (libc::SYS_close, ANY, "the result, at the end"),
     (libc::SYS_fcntl, &[(1, INT, libc::F_GETFD as u64)], "debug builds of std look before they close"),
     (libc::SYS_brk, ANY, "malloc"),

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use domain::{
-    AudioFormat, BoxFuture, Extractor, Failure, FailureCode, Fetched, Loudness, OutputSpec, Retry, Source,
+    AudioFormat, BoxFuture, Extractor, Failure, FailureCode, Fetched, Loudness, Method, OutputSpec, Retry,
+    Source,
 };
 use libtest_mimic::Failed;
 use media::{AvLimits, Supervisor, SupervisorConfig};
@@ -16,6 +17,7 @@ use crate::scene::{Desk, Memory, run, start};
 pub(crate) const TESTS: &[Test] = &[
     ("every_sample_is_extracted_behind_the_walls", every_sample_is_extracted),
     ("every_format_is_made_behind_the_walls", every_format_is_made),
+    ("a_copy_that_turns_out_unfit_is_encoded_behind_the_walls", an_unfit_copy_is_encoded),
     ("threads_work_behind_the_walls", threads_work),
     ("what_is_no_media_is_said_to_be_none", what_is_no_media_is_said_to_be_none),
     ("a_failed_source_is_passed_on_as_it_was", a_failed_source_is_passed_on_as_it_was),
@@ -59,6 +61,20 @@ fn every_format_is_made() -> Result<(), Failed> {
             for normalize in [None, Some(Loudness::default())] {
                 extracts(&supervisor, "vorbis.mkv", OutputSpec { format, normalize, ..wav() }).await;
             }
+        }
+    });
+    Ok(())
+}
+
+fn an_unfit_copy_is_encoded() -> Result<(), Failed> {
+    run(async {
+        let supervisor = start(SupervisorConfig::default()).await;
+        let mut desk = Desk::new();
+        desk.output = OutputSpec::plain(AudioFormat::Aac);
+        for (name, method) in [("faststart.mp4", Method::Copy), ("late.mp4", Method::Encode)] {
+            let source = Arc::new(Memory(std::fs::read(sample(name)).expect("a sample")));
+            let made = supervisor.extract(desk.order(source, &desk.result())).await;
+            assert_eq!(made.map(|made| made.method), Ok(method), "{name}");
         }
     });
     Ok(())

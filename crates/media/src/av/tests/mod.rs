@@ -1,6 +1,7 @@
 //! libav over real files, judged by the ffmpeg command: it shares the decoders, but not a line of what is tested here.
 
 mod bad;
+mod copies;
 mod damage;
 mod encrypted;
 mod formats;

@@ -1,0 +1,207 @@
+//! Packets as they were: the ffmpeg command decodes the copy to the very samples of the source.
+
+use domain::Method;
+
+use super::*;
+
+/// All samples of all channels, as the ffmpeg command decodes and trims them.
+fn exact(path: &Path) -> Vec<u8> {
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-nostdin", "-i"]).arg(path);
+    output_of(ffmpeg.args(["-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "f32le", "-"]))
+}
+
+/// Nothing asked for but the format.
+fn copied(name: &str, format: AudioFormat) -> Made {
+    let made = extract(name, OutputSpec::plain(format));
+    assert_eq!(made.result.method, Method::Copy, "{name} to {format:?}");
+    assert_eq!(made.host.probes.len(), 1, "{name}");
+    made
+}
+
+#[test]
+fn a_copy_decodes_to_the_samples_of_its_source() {
+    use AudioFormat::{Flac, Mp3, Ogg, Opus, Wav};
+    for (format, names) in [
+        (Mp3, &["mp3.mp4", "mp3.mkv", "mp3.avi", "mp3.flv", "mp3.ts", "sound.mp3"][..]),
+        (Opus, &["opus.mp4", "opus.mkv", "opus.webm", "sound.opus"]),
+        (Ogg, &["vorbis.mkv", "vorbis.webm", "sound.ogg"]),
+        (Flac, &["flac.mkv", "flac.mp4", "sound.flac"]),
+        (Wav, &["pcm16.mov", "pcm.mkv", "pcm.avi", "sound.wav"]),
+    ] {
+        for name in names {
+            let made = copied(name, format);
+            let (source, copy) = (exact(&sample(name)), exact(made.file.path()));
+            let samples = copy.len() / 4 / usize::from(made.result.channels);
+            assert_eq!(samples as u64, made.result.samples, "{name}: what is said and what is there");
+            // A shorter last sample of an mp4 is heeded here, and not by the ffmpeg command.
+            let beyond = source.len() - copy.len();
+            let most = if name.ends_with(".mp4") { 1152 * 8 } else { 0 };
+            assert!(beyond <= most, "{name}: {beyond} bytes of {} are missing", source.len());
+            assert!(source.starts_with(&copy), "{name}: other samples");
+        }
+    }
+}
+
+#[test]
+fn an_adts_copy_is_late_by_what_adts_cannot_say() {
+    for (name, priming) in [
+        ("aac.mp4", 1024),
+        ("faststart.mp4", 1024),
+        ("fragmented.mp4", 0),
+        ("aac.mov", 1024),
+        ("mono.m4a", 1024),
+        ("aac.mkv", 0),
+        ("aac.flv", 0),
+        ("aac.ts", 0),
+        ("sound.aac", 0),
+    ] {
+        let made = copied(name, AudioFormat::Aac);
+        let (source, copy) = (exact(&sample(name)), exact(made.file.path()));
+        let at = priming * 4 * usize::from(made.result.channels);
+        assert_eq!(copy[at..].len(), source.len(), "{name}");
+        assert!(copy[at..] == source, "{name}: other samples");
+        let said = made.result.samples as usize * 4 * usize::from(made.result.channels);
+        assert!(source.len() - said < 1024 * 8, "{name}: {said} of {}", source.len());
+    }
+}
+
+/// Another file made of samples, packet by packet.
+fn remade(name: &str, words: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(name);
+    let words = words.split_whitespace().map(|word| match word.strip_prefix('@') {
+        Some(name) => sample(name).into_os_string(),
+        None => word.into(),
+    });
+    output_of(Command::new("ffmpeg").args(["-v", "error", "-nostdin"]).args(words).arg(&path));
+    (folder, path)
+}
+
+fn extract_file(path: &Path, output: OutputSpec) -> Made {
+    let file = tempfile::NamedTempFile::new().expect("a result's file");
+    let mut host = FileHost::open(path);
+    let result = run(&mut host, output, AvLimits::default(), file.path());
+    let result = result.unwrap_or_else(|failure| panic!("{}: {failure}", path.display()));
+    assert_eq!(host.probes.len(), 1, "probed once, however often it is read");
+    Made { result, file, host }
+}
+
+#[test]
+fn a_part_that_an_edit_list_cuts_is_copied_where_the_format_can_say_it() {
+    // Without the noise that a decoder makes up anew each time.
+    let (_folder, calm) = remade("calm.m4a", "-i @cd.wav -c:a aac -aac_pns 0");
+    for (whole, format, most_shift) in
+        [(calm, AudioFormat::Aac, 2048), (sample("opus.mp4"), AudioFormat::Opus, 0)]
+    {
+        let (_folder, path) = remade("cut.mp4", &format!("-ss 2.511 -i {} -vn -c copy", whole.display()));
+        let made = extract_file(&path, OutputSpec::plain(format));
+        assert_eq!(made.result.method, Method::Copy, "{format:?}");
+        let (source, copy) = (exact(&path), exact(made.file.path()));
+        let frame = 4 * usize::from(made.result.channels);
+        let shift = (0..=most_shift).find(|shift| copy[shift * frame..].starts_with(&source[..48_000]));
+        let shift = shift.unwrap_or_else(|| panic!("{format:?}: the cut's sound is not in the copy"));
+        let same = source.len().min(copy.len() - shift * frame);
+        assert!(same > source.len() - 1024 * frame, "{format:?}: its end is missing");
+        assert!(copy[shift * frame..][..same] == source[..same], "{format:?}: other samples");
+    }
+}
+
+#[test]
+fn what_cannot_be_said_by_the_format_is_encoded_within_the_sources_bitrate() {
+    let late = "-i @picture.mp4 -itsoffset 1 -i @{} -map 0 -map 1:a -c copy";
+    let hole = "-i @{} -bsf:a noise=drop=between(n\\,94\\,140) -map 0 -c copy";
+    for (name, source, words, format) in [
+        ("late.mp4", "aac.mp4", late, AudioFormat::Aac),
+        ("late.mkv", "sound.mp3", late, AudioFormat::Mp3),
+        ("late.mkv", "sound.opus", late, AudioFormat::Opus),
+        ("late.mkv", "vorbis.mkv", late, AudioFormat::Ogg),
+        ("hole.mkv", "aac.mkv", hole, AudioFormat::Aac),
+    ] {
+        let (_folder, path) = remade(name, &words.replace("{}", source));
+        let output = OutputSpec { quality: Some(Quality::Extreme), ..OutputSpec::plain(format) };
+        let made = extract_file(&path, output);
+        assert_eq!(made.result.method, Method::Encode, "{name} to {format:?}");
+        let secs = if name == "hole.mkv" { 6.0 } else { 7.0 };
+        assert!((made.result.duration_secs() - secs).abs() < 0.05, "{name}: {:?}", made.result);
+        let source = extract(source, OutputSpec::plain(format));
+        let (source, kbps) = (source.result.bitrate_kbps(), made.result.bitrate_kbps());
+        assert!(kbps <= source + 1, "{name} to {format:?}: {kbps} of {source} kbit/s");
+    }
+}
+
+#[test]
+fn a_copy_is_made_where_nothing_else_was_asked_for() {
+    let plain = OutputSpec::plain;
+    let quality = |format, quality| spec(format, quality);
+    for (name, output, method) in [
+        ("sound.mp3", plain(AudioFormat::Mp3), Method::Copy),
+        ("sound.mp3", at_bitrate(AudioFormat::Mp3, "320k"), Method::Copy),
+        ("sound.mp3", at_bitrate(AudioFormat::Mp3, "128k"), Method::Copy),
+        ("sound.mp3", at_bitrate(AudioFormat::Mp3, "96k"), Method::Encode),
+        ("sound.mp3", quality(AudioFormat::Mp3, Quality::Extreme), Method::Copy),
+        ("aac.mp4", quality(AudioFormat::Aac, Quality::Low), Method::Encode),
+        ("aac.mkv", quality(AudioFormat::Aac, Quality::Low), Method::Encode),
+        ("aac.mkv", quality(AudioFormat::Aac, Quality::High), Method::Copy),
+        ("sound.opus", quality(AudioFormat::Opus, Quality::Low), Method::Encode),
+        ("sound.flac", quality(AudioFormat::Flac, Quality::Low), Method::Copy),
+        ("sound24.flac", quality(AudioFormat::Flac, Quality::Medium), Method::Encode),
+        ("sound24.flac", quality(AudioFormat::Flac, Quality::High), Method::Copy),
+        ("sound24.flac", plain(AudioFormat::Flac), Method::Encode),
+        ("pcm24.mov", plain(AudioFormat::Wav), Method::Encode),
+        ("pcm24.mov", quality(AudioFormat::Wav, Quality::High), Method::Copy),
+        ("sound.mp3", normalized(AudioFormat::Mp3, Loudness::default()), Method::Encode),
+        ("sound.mp3", plain(AudioFormat::Aac), Method::Encode),
+        ("alac.mp4", plain(AudioFormat::Flac), Method::Encode),
+    ] {
+        let made = extract(name, output.clone());
+        assert_eq!(made.result.method, method, "{name} to {output:?}");
+    }
+}
+
+#[test]
+fn damage_is_not_copied() {
+    // Its frames have checksums. Elsewhere only a decoder can tell, and a player will do what that would have done.
+    let made = extract("damaged-sound.flac", OutputSpec::plain(AudioFormat::Flac));
+    assert_eq!(made.result.method, Method::Encode);
+    for (name, format) in
+        [("truncated-faststart.mp4", AudioFormat::Aac), ("truncated-sound.flac", AudioFormat::Flac)]
+    {
+        let failed = try_extract(name, OutputSpec::plain(format), AvLimits::default());
+        let details = failed.err().and_then(|failure| failure.public.details).unwrap_or_default();
+        assert!(details.contains("ends after 3."), "{name} says: {details}");
+    }
+}
+
+#[test]
+fn a_copy_is_bounded() {
+    for (limits, details) in [
+        (AvLimits { max_decoded_samples: 100_000, ..AvLimits::default() }, "more than 100000 samples"),
+        (AvLimits { max_output_bytes: 10_000, ..AvLimits::default() }, "larger than allowed"),
+    ] {
+        for name in ["sound.mp3", "aac.mp4", "sound.opus"] {
+            let format = match name {
+                "sound.mp3" => AudioFormat::Mp3,
+                "aac.mp4" => AudioFormat::Aac,
+                _ => AudioFormat::Opus,
+            };
+            let failed = try_extract(name, OutputSpec::plain(format), limits.clone());
+            let said = failed.err().and_then(|failure| failure.public.details).unwrap_or_default();
+            assert!(said.contains(details), "{name} says: {said}");
+        }
+    }
+}
+
+#[test]
+fn the_tools_of_each_format_find_nothing_wrong() {
+    let flac = copied("flac.mkv", AudioFormat::Flac);
+    output_of(
+        Command::new("flac").args(["--test", "--silent", "--warnings-as-errors"]).arg(flac.file.path()),
+    );
+    let opus = copied("opus.mp4", AudioFormat::Opus);
+    let output = Command::new("opusinfo").arg(opus.file.path()).output().expect("the oracle starts");
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("WARNING") && !said.contains("ERROR"), "{said}");
+    assert!(said.contains("Pre-skip: 312") && said.contains("Playback length: 0m:06.000s"), "{said}");
+}
