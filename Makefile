@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build serve bench-webhooks kill-run fuzz setup setup-demo setup-test
+.PHONY: help demo test lint build serve bench-media bench-webhooks kill-run fuzz setup setup-demo setup-test
 
 help: ## Say what can be typed
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,12 +30,16 @@ serve: build ## Run the service for real use, with the settings of the environme
 
 bench-webhooks: setup-test ## Measure webhooks: one table, in about 15 minutes (QUICK=1: 3)
 	$(CARGO) build --release --package bench --package server
-	$(TARGET_DIR)/release/bench-webhooks $(if $(QUICK),--quick)
+	$(TARGET_DIR)/release/bench webhooks $(if $(QUICK),--quick)
+
+bench-media: setup-test ## Measure media beside the ffmpeg command: one table, in about 15 minutes (QUICK=1: 4)
+	$(CARGO) build --release --package bench --package server
+	$(TARGET_DIR)/release/bench media $(if $(QUICK),--quick)
 
 kill-run: setup-test ## Kill the service at every write of a job, and KILLS times (100) under load: no webhook is lost
 	$(CARGO) test --package server --test e2e -- --ignored killed_at_every_single_write
 	$(CARGO) build --release --package bench --package server
-	$(TARGET_DIR)/release/bench-webhooks kills --kills $(or $(KILLS),100)
+	$(TARGET_DIR)/release/bench kills --kills $(or $(KILLS),100)
 
 fuzz: setup-test ## Run FILES (20000) mutated files through real children; SEED (1) draws others; what is wrong stays in target/fuzz
 	$(CARGO) test --release --package media --test hostile -- --fuzz $(or $(FILES),20000) --seed $(or $(SEED),1)

@@ -1,12 +1,13 @@
-//! `bench-webhooks`: what webhooks cost and how long they wait, in one table; and `bench-webhooks kills`: that none
-//! is lost when the service is killed, again and again.
+//! `bench webhooks`: what webhooks cost and how long they wait; `bench media`: what audio costs, beside the `ffmpeg`
+//! command. Each is one table. `bench kills`: that no job and no webhook is lost when the service is killed, again and
+//! again.
 //!
-//! Each figure is measured in a process of its own (`bench-webhooks cell …`), so that neither memory nor caches of
+//! Each figure is measured in a process of its own (`bench cell …`), so that neither memory nor caches of
 //! one are seen in the next. Everything listens on 127.0.0.1 and ends by itself.
 //!
 //! Never in here: anything that the service itself runs on.
 //!
-//! Start with [`table`], which says what is measured; then [`latency`].
+//! Start with [`table`] and [`media`], which say what is measured; then [`latency`].
 
 mod bare;
 mod client;
@@ -15,6 +16,7 @@ mod delivering;
 mod idle;
 mod kills;
 mod latency;
+mod media;
 mod memory;
 mod receiver;
 mod rows;
@@ -37,8 +39,9 @@ use crate::latency::{Beside, Windows};
 use crate::rows::Engine;
 
 const USAGE: &str = "\
-bench-webhooks [--quick] [--only FIGURE] [--database sqlite|postgres] [--service FILE]   one table
-bench-webhooks kills [--kills N] [--per-second N] [--service FILE]                       kill -9 under load";
+bench webhooks [--quick] [--only FIGURE] [--database sqlite|postgres] [--service FILE]   one table
+bench media [--quick] [--only FIGURE] [--service FILE]                                   one table
+bench kills [--kills N] [--per-second N] [--service FILE]                                kill -9 under load";
 
 /// What can go wrong in a measurement: all of it ends it.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -118,12 +121,17 @@ fn run() -> Outcome<ExitCode> {
             };
             runtime.block_on(kills::run(&plan, say))?
         }
-        _ => {
-            let arguments = Arguments::read(&words)?;
-            if arguments.has("help") {
-                say(USAGE);
-                return Ok(ExitCode::SUCCESS);
-            }
+        Some("media") => {
+            let arguments = Arguments::read(&words[1..])?;
+            let plan = media::Plan {
+                is_quick: arguments.has("quick"),
+                only: arguments.text("only", "").to_owned(),
+                binary: arguments.service(),
+            };
+            media::print(&plan, &runtime, say)?
+        }
+        Some("webhooks") => {
+            let arguments = Arguments::read(&words[1..])?;
             let plan = table::Plan {
                 is_quick: arguments.has("quick"),
                 only: arguments.text("only", "").to_owned(),
@@ -132,6 +140,7 @@ fn run() -> Outcome<ExitCode> {
             };
             table::print(&plan, say)?
         }
+        _ => return Err(USAGE.into()),
     };
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
