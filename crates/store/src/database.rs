@@ -181,6 +181,15 @@ impl Tx {
         self.on().script(script).await
     }
 
+    /// Undoes it, and lets go of its locks before anything else happens: one that is dropped does so a little later.
+    pub(crate) async fn undo(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(tx) => tx.rollback().await?,
+            Self::Postgres(tx) => tx.rollback().await?,
+        }
+        Ok(())
+    }
+
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,

@@ -92,6 +92,7 @@ impl Store {
             return Ok(Submitted::QueueFull);
         }
         if let Some(unusable) = use_uploads(&mut tx, key, &submission, now).await? {
+            tx.undo().await?;
             return Ok(unusable);
         }
         for (position, job) in submission.jobs.iter().enumerate() {

@@ -36,16 +36,17 @@ impl Store {
         let mut tx = self.database.begin().await?;
         let select = sql(select_upload!("WHERE id = $1 AND key_id = $2 {for_update}"));
         let found = tx.fetch_optional(select.bind(id.as_str()).bind(key.as_str())).await?;
-        match found.map(|row| upload_from_row(&row, now)).transpose()? {
-            None => return Ok(Deletion::NotThere),
-            Some(upload) if upload.state == UploadState::Gone => return Ok(Deletion::NotThere),
-            Some(_) => {}
+        let found = found.map(|row| upload_from_row(&row, now)).transpose()?;
+        if found.is_none_or(|upload| upload.state == UploadState::Gone) {
+            tx.undo().await?;
+            return Ok(Deletion::NotThere);
         }
-        if !begin_end(&mut tx, id.as_str(), now).await? {
-            return Ok(Deletion::InUse);
+        if begin_end(&mut tx, id.as_str(), now).await? {
+            tx.commit().await?;
+            return Ok(Deletion::Deleted);
         }
-        tx.commit().await?;
-        Ok(Deletion::Deleted)
+        tx.undo().await?;
+        Ok(Deletion::InUse)
     }
 
     /// Uploads whose files are to be deleted now: those that expired unused, those whose last job has ended, and

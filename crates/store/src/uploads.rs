@@ -126,48 +126,12 @@ impl Store {
         now: Timestamp,
     ) -> Result<Appended, StoreError> {
         let mut tx = self.database.begin().await?;
-        let select = sql(select_upload!("WHERE id = $1 AND key_id = $2 {for_update}"));
-        let select = select.bind(addition.id.as_str()).bind(addition.key.as_str());
-        let Some(row) = tx.fetch_optional(select).await? else { return Ok(Appended::Gone) };
-        let mut upload = upload_from_row(&row, now)?;
-        match upload.state {
-            UploadState::Gone => return Ok(Appended::Gone),
-            UploadState::Complete => return Ok(Appended::Moved(upload)),
-            UploadState::Receiving if upload.received != addition.at => return Ok(Appended::Moved(upload)),
-            UploadState::Receiving => {}
+        let appended = try_append(&mut tx, addition, bounds, now).await?;
+        match &appended {
+            Appended::Accepted(_) => tx.commit().await?,
+            _ => tx.undo().await?,
         }
-        let size: u64 = addition.parts.iter().map(|part| part.size).sum();
-        let length = upload.length.or(addition.length);
-        let received = upload.received.saturating_add(size);
-        if length.is_some_and(|length| received > length)
-            || addition.length.is_some_and(|given| length != Some(given))
-        {
-            return Ok(Appended::OtherLength(upload));
-        }
-        let parts: u64 = row.number("parts")?;
-        let parts_after = parts.saturating_add(addition.parts.len() as u64);
-        // What was announced was reserved when it was.
-        let unreserved =
-            if upload.length.is_some() { 0 } else { length.unwrap_or(received) - upload.received };
-        if parts_after > MAX_PARTS
-            || (unreserved > 0 && !has_room(&mut tx, addition, unreserved, bounds).await?)
-        {
-            return Ok(Appended::NoRoom);
-        }
-        insert_parts(&mut tx, addition).await?;
-        upload.state = if length == Some(received) { UploadState::Complete } else { UploadState::Receiving };
-        (upload.length, upload.received, upload.expires_at) = (length, received, addition.expires_at);
-        let update = sql("UPDATE uploads SET state = $1, length = $2, received = $3, parts = $4, \
-             expires_at = $5 WHERE id = $6")
-        .bind(if upload.state == UploadState::Complete { "complete" } else { "receiving" })
-        .bind(length.map(number).transpose()?)
-        .bind(number(received)?)
-        .bind(number(parts_after)?)
-        .bind(millis(addition.expires_at))
-        .bind(addition.id.as_str());
-        tx.execute(update).await?;
-        tx.commit().await?;
-        Ok(Appended::Accepted(upload))
+        Ok(appended)
     }
 
     /// Where the bytes of a complete upload are, in order; `None` if it is not there or not complete.
@@ -185,6 +149,52 @@ impl Store {
         }
         Ok((!rows.is_empty()).then_some(parts))
     }
+}
+
+async fn try_append(
+    tx: &mut Tx,
+    addition: &Addition<'_>,
+    bounds: &UploadBounds,
+    now: Timestamp,
+) -> Result<Appended, StoreError> {
+    let select = sql(select_upload!("WHERE id = $1 AND key_id = $2 {for_update}"));
+    let select = select.bind(addition.id.as_str()).bind(addition.key.as_str());
+    let Some(row) = tx.fetch_optional(select).await? else { return Ok(Appended::Gone) };
+    let mut upload = upload_from_row(&row, now)?;
+    match upload.state {
+        UploadState::Gone => return Ok(Appended::Gone),
+        UploadState::Complete => return Ok(Appended::Moved(upload)),
+        UploadState::Receiving if upload.received != addition.at => return Ok(Appended::Moved(upload)),
+        UploadState::Receiving => {}
+    }
+    let size: u64 = addition.parts.iter().map(|part| part.size).sum();
+    let length = upload.length.or(addition.length);
+    let received = upload.received.saturating_add(size);
+    if length.is_some_and(|length| received > length)
+        || addition.length.is_some_and(|given| length != Some(given))
+    {
+        return Ok(Appended::OtherLength(upload));
+    }
+    let parts: u64 = row.number("parts")?;
+    let parts_after = parts.saturating_add(addition.parts.len() as u64);
+    // What was announced was reserved when it was.
+    let unreserved = if upload.length.is_some() { 0 } else { length.unwrap_or(received) - upload.received };
+    if parts_after > MAX_PARTS || (unreserved > 0 && !has_room(tx, addition, unreserved, bounds).await?) {
+        return Ok(Appended::NoRoom);
+    }
+    insert_parts(tx, addition).await?;
+    upload.state = if length == Some(received) { UploadState::Complete } else { UploadState::Receiving };
+    (upload.length, upload.received, upload.expires_at) = (length, received, addition.expires_at);
+    let update = sql("UPDATE uploads SET state = $1, length = $2, received = $3, parts = $4, \
+             expires_at = $5 WHERE id = $6")
+    .bind(if upload.state == UploadState::Complete { "complete" } else { "receiving" })
+    .bind(length.map(number).transpose()?)
+    .bind(number(received)?)
+    .bind(number(parts_after)?)
+    .bind(millis(addition.expires_at))
+    .bind(addition.id.as_str());
+    tx.execute(update).await?;
+    Ok(Appended::Accepted(upload))
 }
 
 /// How many uploads a key has, and bytes in them.
