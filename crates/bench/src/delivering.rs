@@ -40,6 +40,7 @@ impl Delivering {
                 disable_after: Duration::from_secs(5 * 24 * 3600),
             },
             lease: Duration::from_secs(90),
+            live_timeout: Duration::from_secs(5),
             retry: RetryPolicy::standard(),
             max_retry_after: Duration::from_secs(24 * 3600),
             poll: Duration::from_secs(1),

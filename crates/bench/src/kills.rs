@@ -258,7 +258,8 @@ async fn gaps(rows: &Rows, key: &KeyId) -> Outcome<u64> {
     loop {
         let page = rows.store.events_after(key, last, 1_000).await?;
         let Some(event) = page.last() else { return Ok(last - count) };
-        last = event.sequence;
+        // Without a number it would not be listed.
+        last = event.sequence.unwrap_or(last);
         count += page.len() as u64;
     }
 }

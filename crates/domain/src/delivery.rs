@@ -16,11 +16,15 @@ pub enum EventKind {
     Completed,
     /// It will not be.
     Failed,
+    /// Work on it has begun.
+    Started,
+    /// It has come further.
+    Progress,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Completed, Self::Failed];
+    pub const ALL: [Self; 4] = [Self::Completed, Self::Failed, Self::Started, Self::Progress];
     /// What a webhook gets unasked.
     pub const DEFAULT: [Self; 2] = [Self::Completed, Self::Failed];
 
@@ -29,12 +33,20 @@ impl EventKind {
         match self {
             Self::Completed => "job.completed",
             Self::Failed => "job.failed",
+            Self::Started => "job.started",
+            Self::Progress => "job.progress",
         }
     }
 
     /// Reads what [`Self::as_str`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// Whether it tells of a moment of a running job. Such an event has no number, is tried once, may be dropped, and
+    /// is none of anybody's once the job has ended.
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Started | Self::Progress)
     }
 }
 
@@ -45,8 +57,9 @@ pub struct Event {
     pub id: EventId,
     /// Whose it is.
     pub key: KeyId,
-    /// Its number among the key's events: 1, 2, 3, … without gaps, in the order in which they can be seen.
-    pub sequence: u64,
+    /// Its number among the key's events: 1, 2, 3, … without gaps, in the order in which they can be seen. A live
+    /// event has none.
+    pub sequence: Option<u64>,
     /// What it is about.
     pub job: JobId,
     /// What happened.
@@ -60,7 +73,7 @@ pub struct Event {
 impl fmt::Debug for Event {
     /// Without the body: it may hold a signed link.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Event({} {} #{} of {})", self.id, self.kind.as_str(), self.sequence, self.job)
+        write!(f, "Event({} {} #{:?} of {})", self.id, self.kind.as_str(), self.sequence, self.job)
     }
 }
 

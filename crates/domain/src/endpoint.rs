@@ -87,6 +87,8 @@ pub enum EndpointVerdict {
         /// Opens the circuit, or keeps it open, until then; without, the circuit stays as it is.
         open_until: Option<Timestamp>,
     },
+    /// Nothing: a live event that was not taken says little, for it is given less time.
+    Unchanged,
     /// Nothing more is sent until its owner enables it.
     Disable {
         /// Why, for its owner.

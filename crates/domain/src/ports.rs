@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
@@ -178,6 +179,8 @@ pub struct Notice<'a> {
     pub is_replay: bool,
     /// Whether the file that it names is gone by now.
     pub is_file_gone: bool,
+    /// The longest that it may take, where that is less than the configured total time.
+    pub at_most: Option<Duration>,
 }
 
 /// Sends webhooks. Implemented by egress.

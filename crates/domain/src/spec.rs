@@ -131,6 +131,18 @@ pub struct JobOptions {
     pub webhook_events: Vec<EventKind>,
 }
 
+impl JobOptions {
+    /// Whether there is a webhook that gets this kind of event.
+    pub fn wants(&self, kind: EventKind) -> bool {
+        self.webhook.is_some() && self.webhook_events.contains(&kind)
+    }
+
+    /// Whether there is a webhook that is told of the job while it runs.
+    pub fn wants_live(&self) -> bool {
+        self.webhook.is_some() && self.webhook_events.iter().any(|kind| kind.is_live())
+    }
+}
+
 impl Default for JobOptions {
     fn default() -> Self {
         Self {

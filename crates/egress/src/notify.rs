@@ -145,7 +145,8 @@ impl Notifier for Webhooks {
     fn send<'a>(&'a self, notice: Notice<'a>) -> BoxFuture<'a, SendOutcome> {
         Box::pin(async move {
             let mut attempt = Attempt::begin();
-            let deadline = attempt.started() + self.config.total_timeout;
+            let total = self.config.total_timeout;
+            let deadline = attempt.started() + notice.at_most.map_or(total, |at_most| at_most.min(total));
             let ended = tokio::time::timeout_at(deadline, self.attempt(&notice, &mut attempt)).await;
             attempt.end(ended.unwrap_or(Err(SendError::Timeout)).err())
         })

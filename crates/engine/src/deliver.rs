@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::{
-    Clock, Delivery, DeliveryAttempt, KeyId, Lease, NodeId, Notice, Notifier, RetryPolicy, SendOutcome,
-    SigningKeys, Timestamp,
+    Clock, Delivery, DeliveryAttempt, EndpointVerdict, KeyId, Lease, NodeId, Notice, Notifier, RetryPolicy,
+    SendOutcome, SigningKeys, Timestamp,
 };
 use store::{DueEndpoint, Next, Store, StoreError};
 use tokio::sync::mpsc;
@@ -22,6 +22,7 @@ use crate::chance::random_unit;
 
 mod circuit;
 mod lanes;
+mod live;
 mod record;
 mod window;
 
@@ -54,6 +55,9 @@ pub struct DeliverConfig {
     pub circuit: CircuitConfig,
     /// How long a claim lasts; must be more than twice what an attempt can take.
     pub lease: Duration,
+    /// How long one attempt at a live event (`job.started`, `job.progress`) may take, and how long it may wait for
+    /// its turn when it was claimed. A job's end is held behind one for at most twice this and 2 s.
+    pub live_timeout: Duration,
     /// When it is tried again.
     pub retry: RetryPolicy,
     /// The longest wait that a receiver's `Retry-After` can ask for.
@@ -102,6 +106,7 @@ struct Over {
     began: Instant,
     outcome: SendOutcome,
     has_opened: bool,
+    is_live: bool,
 }
 
 impl DeliverLoop {
@@ -191,7 +196,10 @@ impl DeliverLoop {
             let store = &self.parts.store;
             match store.claim_deliveries(&self.parts.node, &endpoint.id, limit, self.config.lease, now).await
             {
-                Ok(leases) => lanes.claimed(endpoint, limit, leases),
+                Ok(mut leases) => {
+                    self.add_live(lanes, &endpoint, limit, &mut leases).await;
+                    lanes.claimed(endpoint, limit, leases);
+                }
                 Err(cause) => {
                     tracing::warn!(%cause, "no delivery could be claimed; trying again");
                     return false;
@@ -216,19 +224,27 @@ impl DeliverLoop {
     /// Lets the lanes learn. What was claimed ahead for a URL that has just been given up for now goes back.
     async fn learn(&self, lanes: &mut Lanes, over: Option<Over>) {
         let Some(over) = over else { return };
-        lanes.ended(&over.endpoint, &over.outcome, over.began);
+        if over.is_live {
+            lanes.live_ended(&over.endpoint, &over.outcome, over.began);
+        } else {
+            lanes.ended(&over.endpoint, &over.outcome, over.began);
+        }
         if over.has_opened {
             self.give_back(lanes.take_ready(|endpoint| endpoint.id == over.endpoint.id)).await;
         }
     }
 
     async fn give_back(&self, leases: Vec<Lease<Delivery>>) {
-        if leases.is_empty() {
-            return;
-        }
+        let now = self.parts.clock.now();
+        let (live, leases): (Vec<_>, Vec<_>) =
+            leases.into_iter().partition(|lease| lease.item.event.kind.is_live());
+        let live: Vec<Ended> = live.into_iter().map(|lease| live::dropped(lease, now)).collect();
+        // Nothing is lost if one of these fails: the leases run out.
         if let Err(cause) = self.parts.store.release_deliveries(&leases).await {
-            // Nothing is lost: the leases run out.
             tracing::warn!(%cause, deliveries = leases.len(), "deliveries could not be handed back");
+        }
+        if let Err(cause) = self.parts.store.record_attempts(&live, now).await {
+            tracing::warn!(%cause, deliveries = live.len(), "live events could not be dropped");
         }
     }
 
@@ -236,9 +252,13 @@ impl DeliverLoop {
     async fn send(self: Arc<Self>, turn: Turn, ended: mpsc::Sender<Ended>) -> Option<Over> {
         let Turn { lease, endpoint, since } = turn;
         let began = Instant::now();
-        let not_made = |outcome| Some(Over { endpoint: endpoint.clone(), began, outcome, has_opened: false });
-        if since.elapsed() > self.config.lease / 2 {
-            // What is sent now might still be under way when the lease has run out and another node begins.
+        let is_live = lease.item.event.kind.is_live();
+        let not_made =
+            |outcome| Some(Over { endpoint: endpoint.clone(), began, outcome, has_opened: false, is_live });
+        if since.elapsed() > self.patience(&lease) {
+            if is_live {
+                let _ = ended.send(live::dropped(lease, self.parts.clock.now())).await;
+            }
             return not_made(SendOutcome::failed(domain::SendError::Interrupted));
         }
         let keys = match self.signing_keys(&lease.item.event.key).await {
@@ -249,19 +269,25 @@ impl DeliverLoop {
             }
         };
         let started_at = self.parts.clock.now();
-        let outcome = self.parts.notifier.send(notice(&lease, started_at, &keys)).await;
+        let notice = Notice {
+            at_most: is_live.then_some(self.config.live_timeout),
+            ..notice(&lease, started_at, &keys)
+        };
+        let outcome = self.parts.notifier.send(notice).await;
         let now = self.parts.clock.now();
         let next = self.next(&lease, &outcome, now);
-        let verdict = self.config.circuit.verdict(&endpoint, &outcome, now);
+        let verdict = self.config.circuit.verdict(&endpoint, lease.item.event.kind, &outcome, now);
         let has_opened = !matches!(
             verdict,
-            domain::EndpointVerdict::Succeeded | domain::EndpointVerdict::Failed { open_until: None }
+            EndpointVerdict::Succeeded
+                | EndpointVerdict::Unchanged
+                | EndpointVerdict::Failed { open_until: None }
         );
         log(&lease, &outcome, &next);
         let attempt = DeliveryAttempt { number: lease.attempt, started_at, outcome: outcome.clone() };
         // The recorder is gone only when the process stops; then the lease runs out and it is sent again.
         let _ = ended.send((lease, attempt, next, verdict)).await;
-        Some(Over { endpoint, began, outcome, has_opened })
+        Some(Over { endpoint, began, outcome, has_opened, is_live })
     }
 
     /// What follows from an attempt. `Retry-After` can make a wait longer, never shorter.
@@ -269,7 +295,7 @@ impl DeliverLoop {
         if outcome.is_delivered() {
             return Next::Delivered;
         }
-        if outcome.is_gone() {
+        if outcome.is_gone() || lease.item.event.kind.is_live() {
             return Next::Exhausted;
         }
         match self.config.retry.wait_after(lease.item.failures + 1, random_unit()) {
@@ -310,6 +336,7 @@ fn notice<'a>(lease: &'a Lease<Delivery>, at: Timestamp, keys: &'a SigningKeys) 
         signing: keys,
         is_replay: delivery.is_replay,
         is_file_gone: delivery.is_file_gone,
+        at_most: None,
     }
 }
 
@@ -317,6 +344,7 @@ fn log(lease: &Lease<Delivery>, outcome: &SendOutcome, next: &Next) {
     let then = match next {
         Next::Delivered => "delivered",
         Next::RetryAt(_) => "retry",
+        Next::Exhausted if lease.item.event.kind.is_live() => "dropped",
         Next::Exhausted => "exhausted",
     };
     metrics::counter!("audio_extract_webhook_attempts_total", "then" => then).increment(1);

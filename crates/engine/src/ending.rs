@@ -19,7 +19,7 @@ pub(crate) async fn finish(
 ) -> Result<Finish, StoreError> {
     const PAUSES_SECS: [u64; 6] = [1, 2, 4, 8, 15, 30];
     let draft = event(&lease.item, ending, links);
-    let deliver = wants(&lease.item, draft.kind).then(|| DeliveryId::from_random(random_id()));
+    let deliver = lease.item.spec.options.wants(draft.kind).then(|| DeliveryId::from_random(random_id()));
     for pause in PAUSES_SECS {
         match store.finish_job(lease, ending, draft.clone(), deliver.clone(), now).await {
             Err(cause) if cause.is_unavailable() => {
@@ -30,12 +30,6 @@ pub(crate) async fn finish(
         }
     }
     store.finish_job(lease, ending, draft, deliver, now).await
-}
-
-/// Whether the job's webhook gets this kind of event.
-fn wants(job: &Job, kind: EventKind) -> bool {
-    let options = &job.spec.options;
-    options.webhook.is_some() && options.webhook_events.contains(&kind)
 }
 
 fn event(job: &Job, ending: &Ending, links: &Links) -> EventDraft {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ending;
 use crate::links::Links;
 
+mod announce;
 mod hold;
 mod progress;
 mod work;
@@ -39,6 +40,8 @@ pub struct ExtractConfig {
     pub poll: Duration,
     /// How often progress is written, at most.
     pub progress_every: Duration,
+    /// How often a running job's webhook is told of it, at most; no oftener than `progress_every`.
+    pub announce_every: Duration,
     /// How long a result is kept.
     pub retention: Duration,
     /// Where results are written before they are stored.

@@ -222,6 +222,7 @@ impl Node {
             retry_waits: settings.retry_waits.clone(),
             poll: settings.poll_interval,
             progress_every: settings.progress_interval,
+            announce_every: settings.webhook_live_interval,
             retention: settings.retention,
             scratch: self.scratch.clone(),
             min_free_bytes: settings.min_free_bytes,
@@ -253,6 +254,7 @@ impl Node {
             // An attempt begins in the first half of its lease and must end in the second, with time to write down
             // what came of it.
             lease: 2 * (settings.webhook_timeout + settings.lease.max(Duration::from_secs(15))),
+            live_timeout: settings.webhook_live_timeout.min(settings.webhook_timeout),
             retry: RetryPolicy {
                 waits: settings.webhook_retry_waits.clone(),
                 jitter: settings.webhook_retry_jitter,

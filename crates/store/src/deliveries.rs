@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::database::Tx;
 use crate::endpoints::{Named, lock, reckon};
 use crate::error::StoreError;
+use crate::live::let_go;
 use crate::record::{AttemptRow, insert_attempts};
 use crate::sql::{Row, Unreadable, each, sql};
 use crate::{Store, duration_millis, millis};
@@ -134,7 +135,7 @@ impl Store {
     }
 
     /// Records the attempts whose lease ran out. Nobody knows what became of them; their deliveries wait again and
-    /// are due as before, and it counts as no failure of the receiver.
+    /// are due as before, and it counts as no failure of the receiver. A live one is at its end.
     pub(crate) async fn settle_interrupted(&self, now: Timestamp) -> Result<(), StoreError> {
         // The minimum and not any one: PostgreSQL walks the index for it, whatever it believes of the table.
         let first = sql("SELECT MIN(until) - {clock} AS lease_left FROM deliveries WHERE until IS NOT NULL");
@@ -223,7 +224,7 @@ fn shared_out(mut waiting: Vec<Waiting>, limit: i64) -> Vec<String> {
 }
 
 /// Leases deliveries, which are locked.
-async fn take(
+pub(crate) async fn take(
     tx: &mut Tx,
     node: &NodeId,
     picked: &[String],
@@ -255,9 +256,9 @@ async fn take(
 
 /// Records some of the attempts whose lease ran out; how many.
 async fn settle(tx: &mut Tx, now: Timestamp) -> Result<i64, StoreError> {
-    let expired = sql("SELECT id, endpoint_id, attempts, claimed_at FROM deliveries \
+    let expired = sql("SELECT id, endpoint_id, job_id, is_first, attempts, claimed_at FROM deliveries \
          WHERE until IS NOT NULL AND until <= {clock} ORDER BY until LIMIT $1 {skip_locked}");
-    let (mut attempts, mut endpoints): (Vec<AttemptRow>, Vec<String>) = (Vec::new(), Vec::new());
+    let (mut attempts, mut endpoints, mut live) = (Vec::<AttemptRow>::new(), Vec::new(), Vec::new());
     for row in tx.fetch(expired.bind(SETTLED_AT_ONCE)).await? {
         let id: String = row.get("id")?;
         let number = row.number::<u32>("attempts")? + 1;
@@ -269,7 +270,10 @@ async fn settle(tx: &mut Tx, now: Timestamp) -> Result<i64, StoreError> {
             ..SendOutcome::failed(SendError::Interrupted)
         };
         attempts.push(AttemptRow::of(&id, &DeliveryAttempt { number, started_at, outcome })?);
-        endpoints.push(row.get("endpoint_id")?);
+        endpoints.push(row.get::<String>("endpoint_id")?);
+        if row.get::<i64>("is_first")? == 2 {
+            live.push(row.get::<String>("job_id")?);
+        }
     }
     if attempts.is_empty() {
         return Ok(0);
@@ -277,8 +281,13 @@ async fn settle(tx: &mut Tx, now: Timestamp) -> Result<i64, StoreError> {
     insert_attempts(tx, &attempts).await?;
     let names: Vec<Named> = attempts.iter().map(|attempt| Named { id: &attempt.id }).collect();
     let update = sql("UPDATE deliveries SET attempts = attempts + 1, is_first = 0, \
+         state = CASE WHEN is_first = 2 THEN 'exhausted' ELSE state END, \
          holder = NULL, until = NULL, claimed_at = NULL WHERE id IN (SELECT j.value ->> 'id' FROM {each})");
     tx.execute(update.bind(each(&names)?)).await?;
+    let live: Vec<Named> = live.iter().map(|id| Named { id }).collect();
+    if !live.is_empty() {
+        let_go(tx, &live, now).await?;
+    }
     waits_again(tx, endpoints.iter().map(String::as_str)).await?;
     Ok(i64::try_from(attempts.len()).unwrap_or(i64::MAX))
 }
@@ -320,7 +329,8 @@ fn event_from_row(row: &Row) -> Result<Event, StoreError> {
         Ok(Event {
             id: row.parse("event_id", EventId::parse)?,
             key: row.parse("key_id", KeyId::parse)?,
-            sequence: row.number("sequence")?,
+            // Below 0 where it has none.
+            sequence: u64::try_from(row.get::<i64>("sequence")?).ok(),
             job: row.parse("job_id", JobId::parse)?,
             kind: row.parse("kind", |text| EventKind::parse(text).ok_or(()))?,
             body: row.get("body")?,

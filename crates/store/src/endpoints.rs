@@ -30,6 +30,8 @@ pub struct DueEndpoint {
     pub failures: u32,
     /// When the first of them did.
     pub first_failed_at: Option<Timestamp>,
+    /// Live events may be waiting for it, which [`Store::claim_live`] claims.
+    pub has_live: bool,
 }
 
 /// An endpoint's name as an element of a statement.
@@ -56,7 +58,8 @@ impl Store {
     /// out are recorded as interrupted before, so that their deliveries are among what is due.
     pub async fn due_endpoints(&self, now: Timestamp, limit: usize) -> Result<Vec<DueEndpoint>, StoreError> {
         self.settle_interrupted(now).await?;
-        let select = sql("SELECT id, key_id, receiver, state, failures, first_failed_at FROM endpoints \
+        let select =
+            sql("SELECT id, key_id, receiver, state, failures, first_failed_at, has_live FROM endpoints \
              WHERE due_at <= $1 ORDER BY due_at LIMIT $2");
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self.database.fetch(select.bind(millis(now)).bind(limit)).await?;
@@ -149,7 +152,13 @@ pub(crate) async fn reckon(tx: &mut Tx, endpoints: &[Named<'_>]) -> Result<(), S
              (SELECT MIN(f.next_at) AS next_at FROM deliveries f WHERE f.endpoint_id = endpoints.id \
                  AND f.is_first = 1 AND f.state = 'pending' AND f.until IS NULL \
              UNION ALL SELECT MIN(r.next_at) FROM deliveries r WHERE r.endpoint_id = endpoints.id \
-                 AND r.is_first = 0 AND r.state = 'pending' AND r.until IS NULL) AS w) END \
+                 AND r.is_first = 0 AND r.state = 'pending' AND r.until IS NULL \
+             UNION ALL SELECT MIN(l.next_at) FROM deliveries l WHERE endpoints.has_live = 1 \
+                 AND endpoints.state = 'healthy' AND l.endpoint_id = endpoints.id \
+                 AND l.is_first = 2 AND l.state = 'pending' AND l.until IS NULL) AS w) END, \
+         has_live = CASE WHEN has_live = 1 AND EXISTS (SELECT 1 FROM deliveries o \
+             WHERE o.endpoint_id = endpoints.id AND o.is_first = 2 AND o.state = 'pending' AND o.until IS NULL) \
+             THEN 1 ELSE 0 END \
          WHERE id IN (SELECT j.value ->> 'id' FROM {each})");
     tx.execute(update.bind(each(endpoints)?)).await.map(drop)
 }
@@ -184,6 +193,7 @@ impl<'a> Verdicts<'a> {
                         sum.state = Some(EndpointState::Failing.as_str());
                     }
                 }
+                EndpointVerdict::Unchanged => {}
                 EndpointVerdict::Disable { reason } => {
                     sum.failures += 1;
                     sum.reason = Some(reason);
@@ -209,7 +219,8 @@ pub(crate) async fn judge(
     let mut endpoints: Vec<Named> = verdicts.iter().map(|(id, _)| Named { id: id.as_str() }).collect();
     endpoints.sort_unstable();
     endpoints.dedup();
-    let is_all_well = verdicts.iter().all(|(_, verdict)| **verdict == EndpointVerdict::Succeeded);
+    let is_well = |verdict| matches!(verdict, &EndpointVerdict::Succeeded | &EndpointVerdict::Unchanged);
+    let is_all_well = verdicts.iter().all(|(_, verdict)| is_well(*verdict));
     if is_all_well && !is_retried && !any_unwell(tx, &endpoints).await? {
         return Ok(());
     }
@@ -220,6 +231,8 @@ pub(crate) async fn judge(
             let of_this = verdicts.iter().filter(|(other, _)| other.as_str() == id);
             Verdicts::of(id, of_this.map(|(_, verdict)| *verdict))
         })
+        // Who has nothing to say of an endpoint does not end another's probe either.
+        .filter(|sum| sum.healed == 1 || sum.failures > 0)
         .collect();
     // A disabled endpoint stays so whatever comes of the attempts that were under way.
     let update = sql("UPDATE endpoints SET \
@@ -277,6 +290,7 @@ fn due_endpoint_from_row(row: &Row) -> Result<DueEndpoint, StoreError> {
             is_probe: state_from_row(row)? == EndpointState::Failing,
             failures: row.number("failures")?,
             first_failed_at: row.time("first_failed_at")?,
+            has_live: row.get::<i64>("has_live")? == 1,
         })
     };
     read().map_err(|Unreadable(reason)| StoreError::corrupt("endpoints", &id, reason))

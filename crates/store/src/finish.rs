@@ -1,13 +1,16 @@
 //! How a job ends: one transaction with the final state, the event's exact bytes under the key's next number, and
 //! the errand of delivering it. Either all of it is there or none.
 
+use std::time::Duration;
+
 use domain::{
-    Completed, DeliveryId, EventId, EventKind, Failed, Job, Lease, Receiver, Timestamp, WebhookUrl,
+    Completed, DeliveryId, EndpointId, EventId, EventKind, Failed, Job, Lease, Receiver, Timestamp,
 };
 
 use crate::database::Tx;
 use crate::endpoints::expect_delivery;
 use crate::error::StoreError;
+use crate::live::silence;
 use crate::queue::take_lease;
 use crate::result_row::result_to_text;
 use crate::row::{failure_to_text, input_to_text};
@@ -48,7 +51,7 @@ pub enum Finish {
 
 impl Store {
     /// Ends a job, with what the lease's holder has learned of its source. With `deliver`, the event is brought to
-    /// the job's webhook under this name.
+    /// the job's webhook under this name: at once, or when a live event that is under way is over.
     pub async fn finish_job(
         &self,
         lease: &Lease<Job>,
@@ -63,23 +66,14 @@ impl Store {
         if !end(&mut tx, lease, ending, percent).await? {
             return Ok(Finish::Fenced);
         }
+        let live = job.spec.options.wants_live();
+        let held = if live { silence(&mut tx, &job.id).await? } else { Duration::ZERO };
         // Last of the locks, because every job of the key that ends now waits for it.
         let sequence = next_sequence(&mut tx, job).await?;
-        let insert = sql("INSERT INTO events (id, key_id, sequence, job_id, kind, body, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)")
-        .bind(event.id.as_str())
-        .bind(job.key.as_str())
-        .bind(sequence)
-        .bind(job.id.as_str())
-        .bind(event.kind.as_str())
-        .bind(event.body)
-        .bind(millis(now));
-        tx.execute(insert).await?;
+        insert_event(&mut tx, job, &event, sequence, now).await?;
         if let Some(delivery) = &deliver {
-            let url = job.spec.options.webhook.as_ref().ok_or_else(|| {
-                StoreError::Defect(format!("{} has no webhook to deliver its event to", job.id))
-            })?;
-            insert_delivery(&mut tx, delivery, job, &event.id, url, now).await?;
+            let waits = Waits { from: now.plus(held), is_live: false };
+            insert_delivery(&mut tx, delivery, job, &event.id, waits, now).await?;
         }
         tx.commit().await?;
         if deliver.is_some() {
@@ -127,25 +121,61 @@ async fn next_sequence(tx: &mut Tx, job: &Job) -> Result<i64, StoreError> {
     Ok(row.get("last_sequence")?)
 }
 
-async fn insert_delivery(
+/// Writes an event down.
+pub(crate) async fn insert_event(
+    tx: &mut Tx,
+    job: &Job,
+    event: &EventDraft,
+    sequence: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let insert = sql("INSERT INTO events (id, key_id, sequence, job_id, kind, body, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)")
+    .bind(event.id.as_str())
+    .bind(job.key.as_str())
+    .bind(sequence)
+    .bind(job.id.as_str())
+    .bind(event.kind.as_str())
+    .bind(event.body.as_slice())
+    .bind(millis(now));
+    tx.execute(insert).await.map(drop)
+}
+
+/// How a delivery begins to wait.
+pub(crate) struct Waits {
+    /// Not sent before.
+    pub(crate) from: Timestamp,
+    /// In the line of live ones.
+    pub(crate) is_live: bool,
+}
+
+/// Makes an event wait to be brought to the job's webhook; its endpoint, which is locked.
+pub(crate) async fn insert_delivery(
     tx: &mut Tx,
     id: &DeliveryId,
     job: &Job,
     event: &EventId,
-    url: &WebhookUrl,
+    waits: Waits,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<EndpointId, StoreError> {
+    let url =
+        job.spec.options.webhook.as_ref().ok_or_else(|| {
+            StoreError::Defect(format!("{} has no webhook to deliver its event to", job.id))
+        })?;
     let endpoint = expect_delivery(tx, &job.key, url, now).await?;
     let insert = sql("INSERT INTO deliveries \
-         (id, key_id, event_id, job_id, receiver, url, state, next_at, attempts, created_at, endpoint_id) \
-         VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, 0, $7, $8)")
+         (id, key_id, event_id, job_id, receiver, url, state, next_at, attempts, created_at, endpoint_id, is_first) \
+         VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, 0, $8, $9, $10)")
     .bind(id.as_str())
     .bind(job.key.as_str())
     .bind(event.as_str())
     .bind(job.id.as_str())
     .bind(Receiver::of(url.url()).as_str())
     .bind(url.as_written())
+    .bind(millis(waits.from))
     .bind(millis(now))
-    .bind(endpoint.as_str());
-    tx.execute(insert).await.map(drop)
+    .bind(endpoint.as_str())
+    .bind(if waits.is_live { 2_i64 } else { 1 });
+    tx.execute(insert).await?;
+    Ok(endpoint)
 }

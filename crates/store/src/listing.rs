@@ -52,8 +52,8 @@ pub struct DeliverySummary {
     pub event: EventId,
     /// What happened.
     pub kind: EventKind,
-    /// The event's number among the key's.
-    pub sequence: u64,
+    /// The event's number among the key's, where it has one.
+    pub sequence: Option<u64>,
     /// The job that it is about.
     pub job: JobId,
     /// Where to.
@@ -219,7 +219,7 @@ fn summary_from_row(row: &Row) -> Result<DeliverySummary, StoreError> {
             id: row.parse("id", DeliveryId::parse)?,
             event: row.parse("event_id", EventId::parse)?,
             kind: row.parse("kind", |text| EventKind::parse(text).ok_or(()))?,
-            sequence: row.number("sequence")?,
+            sequence: u64::try_from(row.get::<i64>("sequence")?).ok(),
             job: row.parse("job_id", JobId::parse)?,
             url: row.parse("url", WebUrl::parse)?,
             receiver: Receiver::from_stored(row.get("receiver")?),

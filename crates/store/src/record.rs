@@ -10,8 +10,9 @@ use domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::database::Tx;
-use crate::endpoints::judge;
+use crate::endpoints::{Named, judge};
 use crate::error::StoreError;
+use crate::live::let_go;
 use crate::sql::{Row, Unreadable, each, sql};
 use crate::{Store, duration_millis, millis};
 
@@ -55,7 +56,7 @@ impl Store {
             .iter()
             .map(|(lease, ..)| newest.contains(&(lease.item.id.as_str().to_owned(), lease.attempt)))
             .collect();
-        let (mut rows, mut verdicts, mut is_retried) = (Vec::new(), Vec::new(), false);
+        let (mut rows, mut verdicts, mut live, mut is_retried) = (Vec::new(), Vec::new(), Vec::new(), false);
         for (_, (lease, attempt, next, verdict)) in
             is_recorded.iter().zip(attempts).filter(|(recorded, _)| **recorded)
         {
@@ -64,10 +65,20 @@ impl Store {
             rows.push(row);
             verdicts.push((lease.item.endpoint(), verdict));
             is_retried |= matches!(next, Next::RetryAt(_));
+            if lease.item.event.kind.is_live() {
+                live.push(Named { id: lease.item.event.job.as_str() });
+            }
         }
         insert_attempts(&mut tx, &rows).await?;
+        if !live.is_empty() {
+            let_go(&mut tx, &live, now).await?;
+            is_retried = true;
+        }
         judge(&mut tx, &verdicts, is_retried, now).await?;
         tx.commit().await?;
+        if !live.is_empty() {
+            self.wake.hint_deliveries();
+        }
         Ok(is_recorded)
     }
 }

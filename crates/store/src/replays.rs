@@ -8,7 +8,8 @@ use crate::error::StoreError;
 use crate::sql::{Row, Unreadable, each, sql};
 use crate::{Store, millis};
 
-/// Which deliveries are sent again; what is none does not narrow. Those made after the request are not.
+/// Which deliveries are sent again; what is none does not narrow. Those made after the request are not, and those of
+/// live events never are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReplayFilter {
     /// In this state when their page comes.
@@ -36,6 +37,17 @@ pub struct ReplayProgress {
     pub finished_at: Option<Timestamp>,
 }
 
+/// What became of the wish to have one delivery sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replayed {
+    /// It waits to be sent, or is under way.
+    Waiting,
+    /// It is that of a live event, which tells of a moment that is over.
+    Live,
+    /// The key has no such delivery.
+    Unknown,
+}
+
 /// The columns that [`progress_from_row`] reads, and where the errand stands.
 macro_rules! select_replay {
     ($rest:literal) => {
@@ -49,20 +61,25 @@ macro_rules! select_replay {
 
 impl Store {
     /// Has a delivery sent again now, with its attempts numbered on and its retries from the start. One that is
-    /// under way is left to that. `false`: the key has no such delivery.
-    pub async fn replay(&self, key: &KeyId, id: &DeliveryId, now: Timestamp) -> Result<bool, StoreError> {
+    /// under way is left to that.
+    pub async fn replay(&self, key: &KeyId, id: &DeliveryId, now: Timestamp) -> Result<Replayed, StoreError> {
         let mut tx = self.database.begin().await?;
-        let select =
-            sql("SELECT id, endpoint_id, until FROM deliveries WHERE id = $1 AND key_id = $2 {for_update}");
+        let select = sql(
+            "SELECT id, endpoint_id, until, (SELECT e.sequence FROM events e WHERE e.id = event_id) AS sequence \
+             FROM deliveries WHERE id = $1 AND key_id = $2 {for_update}",
+        );
         let Some(row) = tx.fetch_optional(select.bind(id.as_str()).bind(key.as_str())).await? else {
-            return Ok(false);
+            return Ok(Replayed::Unknown);
         };
+        if row.get::<i64>("sequence")? < 0 {
+            return Ok(Replayed::Live);
+        }
         if row.get::<Option<i64>>("until")?.is_none() {
             send_again(&mut tx, std::slice::from_ref(&row), now).await?;
         }
         tx.commit().await?;
         self.wake.hint_deliveries();
-        Ok(true)
+        Ok(Replayed::Waiting)
     }
 
     /// Begins to have many deliveries sent again; [`Store::run_replays`] does it.
@@ -78,7 +95,8 @@ impl Store {
         let insert = sql("INSERT INTO replays \
              (id, key_id, created_at, state, after_at, before_at, total, seen_at, seen_id, replayed) \
              SELECT $1, $2, $3, $4, $5, $6, COUNT(*), $5, '', 0 FROM deliveries \
-             WHERE key_id = $2 AND created_at >= $5 AND created_at < $6 AND ($4 IS NULL OR state = $4)")
+             WHERE key_id = $2 AND created_at >= $5 AND created_at < $6 AND ($4 IS NULL OR state = $4) \
+             AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = event_id AND e.sequence < 0)")
         .bind(id.as_str())
         .bind(key.as_str())
         .bind(millis(now))
@@ -151,6 +169,7 @@ async fn page(tx: &mut Tx, replay: &Row, limit: i64) -> Result<Vec<Row>, StoreEr
     }
     let select = sql("SELECT id, endpoint_id, created_at FROM deliveries \
          WHERE key_id = $1 AND created_at < $2 AND ($3 IS NULL OR state = $3) AND until IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = event_id AND e.sequence < 0) \
          AND (created_at, id) > ($4, $5) ORDER BY created_at, id LIMIT $6 {for_update}")
     .bind(replay.get::<String>("key_id")?)
     .bind(replay.get::<i64>("before_at")?)

@@ -216,11 +216,9 @@ fn parse_events(names: Option<Vec<String>>) -> Result<Vec<EventKind>, SpecError>
     let Some(names) = names else { return Ok(EventKind::DEFAULT.to_vec()) };
     let mut kinds = Vec::new();
     for name in names {
-        let kind = EventKind::parse(&name).ok_or_else(|| match name.as_str() {
-            "job.started" | "job.progress" => {
-                option_error("webhookEvents", format!("`{name}` is not supported yet"))
-            }
-            _ => option_error("webhookEvents", "there are job.completed and job.failed"),
+        let kind = EventKind::parse(&name).ok_or_else(|| {
+            let known = EventKind::ALL.map(EventKind::as_str).join(", ");
+            option_error("webhookEvents", format!("there are {known}"))
         })?;
         if !kinds.contains(&kind) {
             kinds.push(kind);

@@ -28,8 +28,8 @@ pub struct DeliveryFacts<'a> {
     pub event: &'a EventId,
     /// Its kind.
     pub kind: EventKind,
-    /// Its number among the key's events.
-    pub sequence: u64,
+    /// Its number among the key's events, where it has one.
+    pub sequence: Option<u64>,
     /// What it is about.
     pub job: &'a JobId,
     /// Where to.
@@ -57,7 +57,7 @@ pub struct DeliveryResponse<'a> {
     id: &'a str,
     event_id: &'a str,
     event: &'static str,
-    sequence: u64,
+    sequence: Option<u64>,
     job_id: &'a str,
     url: &'a str,
     receiver: String,
@@ -250,11 +250,11 @@ pub struct EventResponse<'a> {
 }
 
 impl<'a> EventResponse<'a> {
-    /// `None` where the body is not JSON, which no event of ours is.
+    /// `None` where it has no number, as no event in that list, or its body is not JSON, as none of ours.
     pub fn new(event: &'a Event) -> Option<Self> {
         let body = String::from_utf8(event.body.clone()).ok()?;
         Some(Self {
-            sequence: event.sequence,
+            sequence: event.sequence?,
             id: event.id.as_str(),
             event: event.kind.as_str(),
             job_id: event.job.as_str(),

@@ -74,6 +74,23 @@ fn a_failed_event_is_the_contracts_sample() {
 }
 
 #[test]
+fn events_of_a_running_job_have_the_documented_fields_and_no_other() {
+    let progress = Progress {
+        step: Step::Extracting,
+        percent: Percent::new(65),
+        remaining: Some(Duration::from_millis(15_400)),
+    };
+    let state = JobState::Processing(Processing { started_at: at(0), progress });
+    let plain = job("{}", state.clone());
+    insta::assert_snapshot!(text(wire::event::started(&plain, at(0))), @r#"{"event":"job.started","jobId":"job_a1b2c3d4e5f6g7h8","status":"processing","timestamp":"2026-01-21T12:34:56Z"}"#);
+    let unknown = Progress { remaining: None, ..progress };
+    insta::assert_snapshot!(text(wire::event::progress(&plain, unknown, at(0))), @r#"{"event":"job.progress","jobId":"job_a1b2c3d4e5f6g7h8","status":"processing","timestamp":"2026-01-21T12:34:56Z","progress":65,"currentStep":"extracting_audio"}"#);
+    let marked = job(r#"{"metadata":{"order":"17"}}"#, state);
+    insta::assert_snapshot!(text(wire::event::started(&marked, at(0))), @r#"{"event":"job.started","jobId":"job_a1b2c3d4e5f6g7h8","status":"processing","timestamp":"2026-01-21T12:34:56Z","metadata":{"order":"17"}}"#);
+    insta::assert_snapshot!(text(wire::event::progress(&marked, progress, at(1))), @r#"{"event":"job.progress","jobId":"job_a1b2c3d4e5f6g7h8","status":"processing","timestamp":"2026-01-21T12:34:57Z","progress":65,"currentStep":"extracting_audio","estimatedTimeRemaining":15,"metadata":{"order":"17"}}"#);
+}
+
+#[test]
 fn metadata_is_in_the_event_only_if_it_was_given() {
     let job = job(r#"{"metadata":{"order":"17"}}"#, JobState::Failed(failed()));
     let event: Value = serde_json::from_slice(&wire::event::failed(&job, &failed())).expect("JSON");

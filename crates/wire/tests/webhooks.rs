@@ -17,7 +17,7 @@ fn event() -> Event {
     Event {
         id: EventId::from_random([1; 8]),
         key: KeyId::from_random([2; 8]),
-        sequence: 17,
+        sequence: Some(17),
         job: JobId::parse("job_a1b2c3d4e5f6g7h8").expect("an id"),
         kind: EventKind::Completed,
         body: br#"{"event":"job.completed", "odd":1.0}"#.to_vec(),

@@ -46,7 +46,9 @@ pub(super) fn request(notice: &Notice<'_>, agent: &HeaderValue) -> Result<Reques
     headers.insert("webhook-timestamp", HeaderValue::from(timestamp));
     headers.insert("webhook-signature", HeaderValue::try_from(signature)?);
     headers.insert("webhook-attempt", HeaderValue::from(notice.attempt));
-    headers.insert("webhook-sequence", HeaderValue::from(event.sequence));
+    if let Some(sequence) = event.sequence {
+        headers.insert("webhook-sequence", HeaderValue::from(sequence));
+    }
     if notice.is_replay {
         headers.insert("webhook-replay", TRUE);
     }

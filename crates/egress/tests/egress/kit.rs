@@ -159,7 +159,7 @@ pub(crate) fn event() -> Event {
     Event {
         id: EventId::from_random([1; 8]),
         key: KeyId::from_random([2; 8]),
-        sequence: 42,
+        sequence: Some(42),
         job: JobId::from_random([3; 8]),
         kind: EventKind::Completed,
         body: BODY.to_vec(),
@@ -174,13 +174,14 @@ pub(crate) struct Sending {
     pub(crate) signing: SigningKeys,
     pub(crate) is_replay: bool,
     pub(crate) is_file_gone: bool,
+    pub(crate) at_most: Option<Duration>,
 }
 
 impl Default for Sending {
     fn default() -> Self {
         let signing =
             SigningKeys { secrets: vec![Secret::new(SECRET)], private_keys: Vec::new(), header: None };
-        Self { attempt: 1, at: NOW, signing, is_replay: false, is_file_gone: false }
+        Self { attempt: 1, at: NOW, signing, is_replay: false, is_file_gone: false, at_most: None }
     }
 }
 
@@ -195,6 +196,7 @@ impl Sending {
             signing: &self.signing,
             is_replay: self.is_replay,
             is_file_gone: self.is_file_gone,
+            at_most: self.at_most,
         };
         egress.webhooks.send(notice).await
     }

@@ -98,6 +98,21 @@ async fn an_endless_answer_is_left_long_before_the_deadline() {
 }
 
 #[tokio::test]
+async fn a_notice_can_ask_for_less_time_and_not_for_more() {
+    let long = Duration::from_secs(3600);
+    for (total, at_most) in [(long, Duration::from_millis(200)), (Duration::from_millis(200), long)] {
+        let host = receiver(Reply::default().then(Step::Hang)).await;
+        let mut config = config();
+        config.notify.total_timeout = total;
+        let sending = Sending { at_most: Some(at_most), ..Sending::default() };
+        let ended = tokio::time::timeout(Duration::from_secs(60), async {
+            sending.to(&egress(config), &host.url("/")).await.error
+        });
+        assert_eq!(ended.await.expect("it ends"), Some(SendError::Timeout));
+    }
+}
+
+#[tokio::test]
 async fn a_reset_on_a_kept_connection_is_not_sent_again() {
     // The second request on the connection was sent in full: only its receiver knows what became of it.
     let host = Host::start(|seen: &Seen| match seen.number {

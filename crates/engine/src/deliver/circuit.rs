@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use domain::{EndpointVerdict, SendOutcome, Timestamp};
+use domain::{EndpointVerdict, EventKind, SendOutcome, Timestamp};
 use store::DueEndpoint;
 
 /// When an endpoint is left alone.
@@ -20,10 +20,13 @@ pub struct CircuitConfig {
 }
 
 impl CircuitConfig {
-    /// What follows from an attempt for the endpoint as it stood when the attempt was claimed.
+    /// What follows from an attempt at an event of this kind for the endpoint as it stood when the attempt was
+    /// claimed. That a live event was not taken is not held against it: it had less time, and is no part of what is
+    /// promised.
     pub(super) fn verdict(
         &self,
         endpoint: &DueEndpoint,
+        kind: EventKind,
         outcome: &SendOutcome,
         now: Timestamp,
     ) -> EndpointVerdict {
@@ -32,6 +35,9 @@ impl CircuitConfig {
         }
         if outcome.is_gone() {
             return EndpointVerdict::Disable { reason: "it answered 410 Gone".to_owned() };
+        }
+        if kind.is_live() {
+            return EndpointVerdict::Unchanged;
         }
         if endpoint.first_failed_at.is_some_and(|first| now.since(first) >= self.disable_after) {
             let days = self.disable_after.as_secs() / 86_400;
@@ -76,6 +82,7 @@ mod tests {
             is_probe: false,
             failures,
             first_failed_at: (failures > 0).then(|| NOW.minus(failing_for)),
+            has_live: false,
         }
     }
 
@@ -85,7 +92,7 @@ mod tests {
         for (failures, pause) in
             [(0, None), (3, None), (4, Some(10)), (5, Some(20)), (6, Some(40)), (7, Some(60)), (90, Some(60))]
         {
-            let verdict = config().verdict(&endpoint(failures, DAY), &refused, NOW);
+            let verdict = config().verdict(&endpoint(failures, DAY), EventKind::Failed, &refused, NOW);
             let open_until = pause.map(|secs| NOW.plus(Duration::from_secs(secs)));
             assert_eq!(verdict, EndpointVerdict::Failed { open_until }, "after {failures} failures");
         }
@@ -93,20 +100,37 @@ mod tests {
 
     #[test]
     fn gone_disables_at_once_and_failing_for_five_days_does_too() {
-        let gone = config().verdict(&endpoint(0, DAY), &SendOutcome::answered(410), NOW);
+        let gone =
+            config().verdict(&endpoint(0, DAY), EventKind::Completed, &SendOutcome::answered(410), NOW);
         assert!(matches!(gone, EndpointVerdict::Disable { reason } if reason.contains("410")));
         let dead = SendOutcome::failed(SendError::Connect);
         assert!(matches!(
-            config().verdict(&endpoint(40, 4 * DAY), &dead, NOW),
+            config().verdict(&endpoint(40, 4 * DAY), EventKind::Completed, &dead, NOW),
             EndpointVerdict::Failed { .. }
         ));
-        let verdict = config().verdict(&endpoint(40, 5 * DAY), &dead, NOW);
+        let verdict = config().verdict(&endpoint(40, 5 * DAY), EventKind::Completed, &dead, NOW);
         assert!(matches!(verdict, EndpointVerdict::Disable { reason } if reason.contains("5 days")));
     }
 
     #[test]
     fn success_closes_it_whatever_was_before() {
-        let verdict = config().verdict(&endpoint(40, 5 * DAY), &SendOutcome::answered(204), NOW);
+        let verdict =
+            config().verdict(&endpoint(40, 5 * DAY), EventKind::Completed, &SendOutcome::answered(204), NOW);
         assert_eq!(verdict, EndpointVerdict::Succeeded);
+    }
+
+    #[test]
+    fn a_live_event_that_was_not_taken_is_not_held_against_it() {
+        let config = config();
+        let verdict =
+            |kind, status| config.verdict(&endpoint(40, 5 * DAY), kind, &SendOutcome::answered(status), NOW);
+        for kind in [EventKind::Started, EventKind::Progress] {
+            assert_eq!(verdict(kind, 500), EndpointVerdict::Unchanged);
+            assert_eq!(verdict(kind, 200), EndpointVerdict::Succeeded);
+            assert!(
+                matches!(verdict(kind, 410), EndpointVerdict::Disable { .. }),
+                "it said never to come back"
+            );
+        }
     }
 }

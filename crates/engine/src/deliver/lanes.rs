@@ -40,6 +40,8 @@ pub(super) struct Turn {
 struct Lane {
     window: Window,
     in_flight: usize,
+    /// Live events among what is ready or in flight.
+    live: usize,
     /// Seconds that an attempt takes, smoothed; `None` before the first one ended.
     usual_secs: Option<f64>,
     /// Endpoints with something due, in turn.
@@ -55,6 +57,7 @@ impl Lane {
         Self {
             window: Window::new(bounds),
             in_flight: 0,
+            live: 0,
             usual_secs: None,
             due: VecDeque::new(),
             served: VecDeque::new(),
@@ -82,6 +85,19 @@ impl Lane {
             return 0;
         }
         (window + ahead).saturating_sub(self.in_flight + self.ready.len())
+    }
+
+    /// How many more live events may be claimed: they get half of the window, so that there is room for the end of
+    /// another job while a receiver is slow with them.
+    fn live_room(&self) -> usize {
+        (self.window.size() / 2).max(1).saturating_sub(self.live)
+    }
+
+    /// What is sent next: live events only when nothing else is ready.
+    fn next_ready(&mut self) -> Option<Turn> {
+        let is_final = |turn: &Turn| !turn.lease.item.event.kind.is_live();
+        let next = self.ready.iter().position(is_final).unwrap_or(0);
+        self.ready.remove(next)
     }
 
     /// How many the receiver can take in the time that is fetched ahead for; none if one takes longer than that.
@@ -180,6 +196,16 @@ impl Lanes {
         self.caps.per_key.saturating_sub(of_key).min(recovering)
     }
 
+    /// How many live events may be claimed for an endpoint, of which final ones were claimed just now.
+    pub(super) fn live_room(&mut self, endpoint: &DueEndpoint) -> usize {
+        if !endpoint.has_live || endpoint.is_probe {
+            return 0;
+        }
+        let room = self.lanes.get(&endpoint.receiver).map_or(0, Lane::live_room);
+        self.has_passed_over |= room == 0;
+        room
+    }
+
     /// Takes over what was claimed. Where a claim was filled there is more, so the endpoint gets in line again.
     pub(super) fn claimed(&mut self, endpoint: DueEndpoint, limit: usize, leases: Vec<Lease<Delivery>>) {
         let Some(lane) = self.lanes.get_mut(&endpoint.receiver) else { return };
@@ -193,6 +219,7 @@ impl Lanes {
         }
         *self.per_key.entry(endpoint.key.clone()).or_default() += leases.len();
         let since = Instant::now();
+        lane.live += leases.iter().filter(|lease| lease.item.event.kind.is_live()).count();
         lane.ready.extend(leases.into_iter().map(|lease| Turn { lease, endpoint: endpoint.clone(), since }));
     }
 
@@ -204,10 +231,23 @@ impl Lanes {
         let receiver =
             self.next_receiver(|lane| !lane.ready.is_empty() && lane.in_flight < lane.window.size())?;
         let lane = self.lanes.get_mut(&receiver)?;
-        let turn = lane.ready.pop_front()?;
+        let turn = lane.next_ready()?;
         lane.in_flight += 1;
         self.in_flight += 1;
         Some(turn)
+    }
+
+    /// Learns from an attempt at a live event that ended: not much, for it had less time than others.
+    pub(super) fn live_ended(&mut self, endpoint: &DueEndpoint, outcome: &SendOutcome, began: Instant) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.leave(endpoint);
+        if let Some(lane) = self.lanes.get_mut(&endpoint.receiver) {
+            lane.in_flight = lane.in_flight.saturating_sub(1);
+            lane.live = lane.live.saturating_sub(1);
+            if outcome.status.is_some() {
+                lane.window.learn(outcome, began);
+            }
+        }
     }
 
     /// Learns from an attempt that ended.
@@ -230,6 +270,8 @@ impl Lanes {
             let (out, stay): (VecDeque<Turn>, VecDeque<Turn>) =
                 std::mem::take(&mut lane.ready).into_iter().partition(|turn| of(&turn.endpoint));
             lane.ready = stay;
+            let live = out.iter().filter(|turn| turn.lease.item.event.kind.is_live()).count();
+            lane.live = lane.live.saturating_sub(live);
             taken.extend(out);
         }
         taken.iter().for_each(|turn| self.leave(&turn.endpoint));

@@ -6,6 +6,7 @@ use domain::{InputFile, Job, Lease, Percent, Progress, ProgressSink, Step};
 use tokio::time::Instant;
 
 use super::ExtractLoop;
+use super::announce::Announcements;
 
 /// Below this percentage an estimate of the time left would be noise.
 const MIN_PERCENT_FOR_ESTIMATE: u8 = 5;
@@ -100,15 +101,20 @@ impl ProgressSink for Tracker {
 }
 
 impl ExtractLoop {
-    /// Writes what is new, at most once in the configured time. Ends only when the store says that the lease is over.
+    /// Writes what is new, at most once in the configured time, and announces it where that was asked for. Ends only when the store says that the lease is over.
     pub(super) async fn persist(&self, lease: &Lease<Job>, tracker: &Tracker) {
+        let mut announcements = Announcements::new(&lease.item, self.config.announce_every);
         loop {
             if let Some((input, progress)) = tracker.take_news() {
+                announcements.note_progress();
                 match self.parts.store.save_progress(lease, input.as_ref(), progress).await {
                     Ok(true) => {}
                     Ok(false) => return,
                     Err(cause) => tracing::debug!(job = %lease.item.id, %cause, "progress was not written"),
                 }
+            }
+            if !self.announce(lease, &mut announcements, tracker.current()).await {
+                return;
             }
             tokio::time::sleep(self.config.progress_every).await;
         }

@@ -38,7 +38,7 @@ async fn a_failure_that_stays_is_told_at_once() {
     let failed = house.job_until(&job, |job| matches!(job.state, JobState::Failed(_))).await;
     assert_eq!(failed.attempts, 1);
     let events = house.store.events_after(&house.key, 0, 10).await.expect("events");
-    assert_eq!((events.len(), events[0].kind, events[0].sequence), (1, EventKind::Failed, 1));
+    assert_eq!((events.len(), events[0].kind, events[0].sequence), (1, EventKind::Failed, Some(1)));
     assert!(!String::from_utf8_lossy(&events[0].body).contains("10.0.0.7"), "what is private stays so");
     assert_eq!(house.store.deliveries_of(&house.key, &job).await.expect("deliveries").len(), 1);
     extract.stop().await;

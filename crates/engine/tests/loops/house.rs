@@ -13,6 +13,7 @@ use engine::{
 };
 use store::{DatabaseUrl, FileStore, MasterKey, NewKey, Store, Submission};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -72,14 +73,20 @@ impl House {
     }
 
     pub(crate) async fn submit(&self) -> JobId {
-        let body =
-            br#"{"source":{"type":"url","url":"https://media.example/talk.mp4"},"output":{"format":"mp3"},
-            "options":{"webhook":"https://hooks.example/"}}"#;
+        self.submit_with(r#"{"webhook":"https://hooks.example/"}"#).await
+    }
+
+    /// Submits a job with these options, in the API's words.
+    pub(crate) async fn submit_with(&self, options: &str) -> JobId {
+        let body = format!(
+            r#"{{"source":{{"type":"url","url":"https://media.example/talk.mp4"}},"output":{{"format":"mp3"}},
+            "options":{options}}}"#
+        );
         let job = Job {
             id: JobId::from_random(random_id()),
             key: self.key.clone(),
             batch: None,
-            spec: wire::parse_extract(body).expect("a spec"),
+            spec: wire::parse_extract(body.as_bytes()).expect("a spec"),
             created_at: self.clock.now(),
             attempts: 0,
             input: None,
@@ -117,6 +124,7 @@ impl House {
             retry_waits: vec![Duration::from_secs(2), Duration::from_secs(10)],
             poll: Duration::from_millis(10),
             progress_every: Duration::from_millis(20),
+            announce_every: Duration::from_millis(20),
             retention: RETENTION,
             scratch: self.folder.path().to_owned(),
             min_free_bytes: 0,
@@ -145,6 +153,7 @@ impl House {
                 disable_after: Duration::from_secs(5 * 24 * 3600),
             },
             lease: Duration::from_secs(60),
+            live_timeout: Duration::from_secs(5),
             retry: RetryPolicy { jitter: 0.0, ..RetryPolicy::standard() },
             max_retry_after: Duration::from_secs(24 * 3600),
             poll: Duration::from_millis(10),
@@ -211,6 +220,8 @@ pub(crate) async fn patiently<T>(attempt: impl AsyncFn() -> Option<T>) -> T {
 /// What the extractor does next.
 pub(crate) enum Outcome {
     Makes(&'static [u8]),
+    /// Is as far as it is told; when there is nobody to tell it any more, it has made this.
+    Follows(mpsc::UnboundedReceiver<f64>, &'static [u8]),
     Fails(Failure),
     Hangs,
     Panics,
@@ -220,15 +231,20 @@ struct Scripted(Mutex<VecDeque<Outcome>>);
 
 impl Extractor for Scripted {
     fn extract<'a>(&'a self, order: ExtractOrder<'a>) -> BoxFuture<'a, Result<Extracted, Failure>> {
-        let outcome =
+        let mut outcome =
             self.0.lock().expect("the script").pop_front().expect("an extraction that was expected");
         Box::pin(async move {
+            if let Outcome::Follows(told, _) = &mut outcome {
+                while let Some(fraction) = told.recv().await {
+                    order.progress.progressed(Step::Extracting, Some(fraction));
+                }
+            }
             order.progress.progressed(Step::Extracting, Some(0.5));
             match outcome {
                 Outcome::Fails(failure) => Err(failure),
                 Outcome::Hangs => std::future::pending().await,
                 Outcome::Panics => panic!("as the script has it"),
-                Outcome::Makes(bytes) => {
+                Outcome::Makes(bytes) | Outcome::Follows(_, bytes) => {
                     write(order.into, bytes);
                     Ok(Extracted {
                         size: bytes.len() as u64,

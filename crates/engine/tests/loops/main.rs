@@ -4,4 +4,5 @@
 mod deliver;
 mod extract;
 mod house;
+mod live;
 mod sweep;

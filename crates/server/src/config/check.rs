@@ -45,6 +45,7 @@ pub(super) fn values(settings: &Settings) -> Result<(), ConfigError> {
         ("rate_limit_burst", u64::from(settings.rate_limit_burst)),
         ("poll_interval", u64::from(!settings.poll_interval.is_zero())),
         ("sweep_interval", u64::from(!settings.sweep_interval.is_zero())),
+        ("webhook_live_timeout", u64::from(!settings.webhook_live_timeout.is_zero())),
         ("header_read_timeout", u64::from(!settings.header_read_timeout.is_zero())),
         ("request_timeout", u64::from(!settings.request_timeout.is_zero())),
     ];

@@ -178,6 +178,10 @@ pub(crate) struct Settings {
 
     #[serde(deserialize_with = "values::duration")]
     pub(crate) webhook_timeout: Duration,
+    #[serde(deserialize_with = "values::duration")]
+    pub(crate) webhook_live_timeout: Duration,
+    #[serde(deserialize_with = "values::duration")]
+    pub(crate) webhook_live_interval: Duration,
     pub(crate) webhook_tests: usize,
     #[serde(deserialize_with = "values::durations")]
     pub(crate) webhook_retry_waits: Vec<Duration>,

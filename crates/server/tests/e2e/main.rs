@@ -15,6 +15,7 @@ mod formats;
 mod genuine;
 mod hostile;
 mod kills;
+mod live;
 mod load;
 mod third_party;
 mod tus;

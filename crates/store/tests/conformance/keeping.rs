@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use domain::{EndpointVerdict, Job, JobState, Lease, Timestamp};
-use store::{Idempotency, Next, ReplayFilter, Submission, Submitted};
+use store::{Idempotency, Next, ReplayFilter, Replayed, Submission, Submitted};
 
 use crate::on_both;
 use crate::world::{LONG, NOW, World, draft, failed, job, secs};
@@ -91,6 +91,7 @@ async fn a_replay_finds_a_result_either_kept_or_gone(world: World) {
     let replay = async |lease: &Lease<Job>| {
         let deliveries = world.store.deliveries_of(&lease.item.key, &lease.item.id).await.expect("read");
         world.store.replay(&lease.item.key, &deliveries[0].delivery.id, hours(24)).await.expect("replayed")
+            == Replayed::Waiting
     };
     assert!(replay(&early).await);
     assert_eq!(

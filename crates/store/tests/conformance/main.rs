@@ -7,6 +7,7 @@ mod endpoints;
 mod finishing;
 mod keeping;
 mod keys;
+mod live;
 mod opening;
 mod replaying;
 mod submitting;

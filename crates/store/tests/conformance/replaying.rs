@@ -1,5 +1,5 @@
 use domain::{DeliveryId, DeliveryState, EndpointVerdict, JobId, KeyId, Receiver, ReplayId};
-use store::{Cursor, DeliveryFilter, Next, ReplayFilter};
+use store::{Cursor, DeliveryFilter, Next, ReplayFilter, Replayed};
 
 use crate::delivering::answered;
 use crate::on_both;
@@ -78,21 +78,19 @@ async fn a_replay_is_numbered_on_and_begins_its_retries_anew(world: World) {
     let key = world.ended(1, Next::Exhausted).await;
     let id = world.ids(&key, &DeliveryFilter::default()).await.remove(0);
     let later = NOW.plus(secs(100));
-    assert!(!world.store.replay(&world.key().await, &id, later).await.expect("answered"));
-    assert!(world.store.replay(&key, &id, later).await.expect("replayed"));
+    let replay = async |key: &KeyId| world.store.replay(key, &id, later).await.expect("answered");
+    assert_eq!(replay(&world.key().await).await, Replayed::Unknown);
+    assert_eq!(replay(&key).await, Replayed::Waiting);
     assert_eq!(world.send(1, LONG, later.minus(secs(1))).await, []);
     let lease = world.send(1, LONG, later).await.remove(0);
     assert_eq!((&lease.item.id, lease.attempt), (&id, 2));
     assert!(lease.item.is_replay && lease.item.failures == 0 && !lease.item.is_file_gone);
-    assert!(world.store.replay(&key, &id, later).await.expect("answered"), "it is under way");
+    assert_eq!(replay(&key).await, Replayed::Waiting, "it is under way");
     let group = [(lease.clone(), answered(&lease, 200), Next::Delivered, EndpointVerdict::Succeeded)];
     assert_eq!(world.store.record_attempts(&group, later).await.expect("recorded"), [true]);
 
     world.store.mark_swept(std::slice::from_ref(&lease.item.event.job)).await.expect("marked");
-    assert!(
-        world.store.replay(&key, &id, later).await.expect("replayed"),
-        "what was delivered can be replayed"
-    );
+    assert_eq!(replay(&key).await, Replayed::Waiting, "what was delivered can be replayed");
     let lease = world.send(1, LONG, later).await.remove(0);
     assert_eq!((lease.attempt, lease.item.is_file_gone), (3, true));
 }

@@ -13,6 +13,7 @@ fn endpoint(number: u8, key: u8, host: &str) -> DueEndpoint {
         is_probe: false,
         failures: 0,
         first_failed_at: None,
+        has_live: false,
     }
 }
 
@@ -20,7 +21,7 @@ fn lease(endpoint: &DueEndpoint) -> Lease<Delivery> {
     let event = Event {
         id: EventId::from_random([0; 8]),
         key: endpoint.key.clone(),
-        sequence: 1,
+        sequence: Some(1),
         job: JobId::from_random([0; 8]),
         kind: EventKind::Completed,
         body: Vec::new(),
@@ -36,6 +37,12 @@ fn lease(endpoint: &DueEndpoint) -> Lease<Delivery> {
         is_file_gone: false,
     };
     Lease { item, attempt: 1, holder: NodeId::from_random([0; 8]) }
+}
+
+fn live(endpoint: &DueEndpoint) -> Lease<Delivery> {
+    let mut lease = lease(endpoint);
+    lease.item.event.kind = EventKind::Progress;
+    lease
 }
 
 /// Claims whatever the lanes want, as if there were no end of it; how many were claimed for each endpoint.
@@ -151,4 +158,36 @@ fn what_goes_back_leaves_room_for_others() {
     assert_eq!(lanes.take_ready(|endpoint| endpoint.id == failing.id).len(), 4);
     assert!(lanes.next_turn().is_none());
     assert!(lanes.per_key.is_empty());
+}
+
+#[test]
+fn live_events_get_half_of_a_window_and_go_last() {
+    let watched = DueEndpoint { has_live: true, ..endpoint(1, 1, "watched.example") };
+    let mut lanes = Lanes::new(CAPS);
+    lanes.refresh(vec![watched.clone()]);
+    let (claimed, limit) = lanes.next_claim().expect("something is due");
+    assert_eq!((limit, lanes.live_room(&claimed)), (4, 2));
+    lanes.claimed(claimed, limit, vec![live(&watched), live(&watched), lease(&watched)]);
+    assert_eq!(lanes.live_room(&watched), 0);
+    assert!(lanes.has_passed_over(), "they are looked for again when there is room");
+    let kinds: Vec<_> =
+        std::iter::from_fn(|| lanes.next_turn().map(|turn| turn.lease.item.event.kind)).collect();
+    assert_eq!(kinds, [EventKind::Completed, EventKind::Progress, EventKind::Progress]);
+
+    lanes.live_ended(&watched, &SendOutcome::failed(SendError::Timeout), Instant::now());
+    assert_eq!(lanes.live_room(&watched), 1, "the window is not smaller for it");
+    let probe = DueEndpoint { is_probe: true, ..watched.clone() };
+    assert_eq!(lanes.live_room(&probe), 0, "none is a probe");
+    assert_eq!(lanes.live_room(&endpoint(2, 1, "watched.example")), 0, "it never asked");
+}
+
+#[test]
+fn live_events_that_were_claimed_and_not_sent_leave_their_room() {
+    let watched = DueEndpoint { has_live: true, ..endpoint(1, 1, "watched.example") };
+    let mut lanes = Lanes::new(CAPS);
+    lanes.refresh(vec![watched.clone()]);
+    let (claimed, limit) = lanes.next_claim().expect("something is due");
+    lanes.claimed(claimed, limit, vec![live(&watched), live(&watched)]);
+    assert_eq!(lanes.take_ready(|_| true).len(), 2);
+    assert_eq!(lanes.live_room(&watched), 2);
 }

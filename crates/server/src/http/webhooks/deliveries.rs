@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::{DeliveryId, KeyId};
-use store::{Cursor, DeliveryFilter, DeliverySummary, RecordedDelivery};
+use store::{Cursor, DeliveryFilter, DeliverySummary, RecordedDelivery, Replayed};
 use wire::ErrorCode;
 use wire::webhook::{DeliveryFacts, DeliveryResponse, ListResponse, RecordedDeliveryResponse};
 
@@ -53,10 +53,11 @@ pub(in super::super) async fn replay(
     Path(id): Path<String>,
 ) -> Result<Response, Refusal> {
     let id = parse_id(&id)?;
-    if !api.store.replay(&key, &id, api.clock.now()).await? {
-        return Err(not_found());
+    match api.store.replay(&key, &id, api.clock.now()).await? {
+        Replayed::Waiting => answer(&api, &key, &id, StatusCode::ACCEPTED).await,
+        Replayed::Live => Err(live()),
+        Replayed::Unknown => Err(not_found()),
     }
-    answer(&api, &key, &id, StatusCode::ACCEPTED).await
 }
 
 async fn answer(api: &Api, key: &KeyId, id: &DeliveryId, status: StatusCode) -> Result<Response, Refusal> {
@@ -111,6 +112,11 @@ fn parse_id(text: &str) -> Result<DeliveryId, Refusal> {
 
 fn parse_cursor(text: &str) -> Result<Cursor, Refusal> {
     Cursor::parse(text).map_err(|malformed| wire::query::wrong(format!("`cursor`: {malformed}")).into())
+}
+
+fn live() -> Refusal {
+    Refusal::new(ErrorCode::InvalidRequest, "Send a job's end again: job.started and job.progress are not.")
+        .with_details("the delivery's event tells of a moment of a running job, which is over")
 }
 
 fn not_found() -> Refusal {

@@ -23,7 +23,8 @@ pub(in super::super) async fn list(
     let mut events = api.store.events_after(&key, query.after_sequence, query.limit + 1).await?;
     let is_last = events.len() <= query.limit;
     events.truncate(query.limit);
-    let next_cursor = events.last().filter(|_| !is_last).map(|event| event.sequence.to_string());
+    let last = events.last().filter(|_| !is_last).and_then(|event| event.sequence);
+    let next_cursor = last.map(|sequence| sequence.to_string());
     let items: Option<Vec<_>> = events.iter().map(EventResponse::new).collect();
     let items = items.ok_or_else(|| Refusal::internal("the body of an event is no JSON"))?;
     Ok(json(StatusCode::OK, wire::error::success(ListResponse { items, next_cursor })))

@@ -32,8 +32,16 @@ pub(in super::super) async fn test(
 async fn send(api: &Api, event: &Event, url: &WebhookUrl) -> Result<domain::SendOutcome, Refusal> {
     let at = api.clock.now();
     let signing = api.store.signing_keys(&event.key, at).await?;
-    let notice =
-        Notice { event, url, attempt: 1, at, signing: &signing, is_replay: false, is_file_gone: false };
+    let notice = Notice {
+        event,
+        url,
+        attempt: 1,
+        at,
+        signing: &signing,
+        is_replay: false,
+        is_file_gone: false,
+        at_most: None,
+    };
     Ok(api.notifier.send(notice).await)
 }
 
@@ -44,7 +52,7 @@ fn sample(api: &Api, key: &KeyId) -> Event {
     Event {
         id: EventId::from_random(random_id()),
         key: key.clone(),
-        sequence: 0,
+        sequence: Some(0),
         body: wire::event::sample(&job, now, &link),
         job,
         kind: EventKind::Completed,
