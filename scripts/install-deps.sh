@@ -17,7 +17,8 @@ need() {
 }
 
 any_file() { compgen -G "$1" || { [ $# -gt 1 ] && shift && any_file "$@"; }; }
-has() { command -v "$1"; }
+# Debian keeps what is meant for root alone in a folder that others do not look into.
+has() { command -v "$1" || [ -x "/usr/sbin/$1" ]; }
 
 # bindgen reads libav's headers through libclang, which needs its own stddef.h and the like.
 has_libclang() {
@@ -57,6 +58,7 @@ needs_of_test() {
   need nodejs has node
   need npm has npm
   need python3-venv python3 -c 'import ensurepip, venv'
+  need nginx-light has nginx
   need postgresql any_file '/usr/lib/postgresql/*/bin/initdb'
 }
 

@@ -1,7 +1,11 @@
-//! The HTTP/1.1 client of sources: hyper's pool over our own dialer, and what webhooks share with it.
+//! The HTTP client of sources: hyper's pool over our own dialer, and what webhooks share with it.
+//!
+//! In TLS it speaks HTTP/2 with hosts that choose it: all requests to one are streams of one connection. hyper's
+//! client takes no pushed answers and bounds what a head may be spread over (frames, `CONTINUATION`s, resets).
 //!
 //! It follows no redirect, decodes no body, reads no proxy from the environment, and repeats a request only
-//! where hyper knows that a pooled connection was closed before any of it was sent.
+//! where hyper knows that a pooled connection was closed before any of it was sent, or the host says that it has not
+//! looked at it.
 
 use std::error::Error;
 use std::task::{Context, Poll};
@@ -29,6 +33,19 @@ pub(crate) const MAX_IDLE_PER_HOST: usize = 64;
 /// The read buffer, and with it (give or take one read) the most that the head of an answer may take.
 pub(crate) const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 128;
+
+/// What a host may send of one body before we have taken any: what TCP's own window grows to at most (Linux: 6 MiB of
+/// buffer, half of it window and rounded up), so that one stream fills as long a link as HTTP/1.1 does.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// The same for all bodies of a connection together. Sources share it: so wide that the bodies that some of them leave
+/// untaken for a while do not hold up the others.
+const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+/// How often a connection with streams is asked whether it is there, and how long it may take to say so. Otherwise a
+/// connection that died in silence would get all further requests too.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a request is made again at once that a host has not looked at.
+const MAX_UNSEEN: u32 = 2;
 
 /// Why there was no answer, by cause.
 #[derive(Debug, thiserror::Error)]
@@ -69,10 +86,10 @@ impl From<legacy::Error> for ClientError {
         if error.is_connect() {
             return Self::Dial(DialCause(error));
         }
-        match find::<hyper::Error>(&error) {
-            Some(cause) if cause.is_parse() => Self::Protocol(error),
-            _ => Self::Broken(error),
-        }
+        // Of an HTTP/2 connection it is the library that says so; what the host ends (GOAWAY, RST_STREAM) has broken.
+        let is_parse = find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse)
+            || find::<h2::Error>(&error).is_some_and(h2::Error::is_library);
+        if is_parse { Self::Protocol(error) } else { Self::Broken(error) }
     }
 }
 
@@ -97,11 +114,17 @@ pub(crate) struct HttpClient {
 impl HttpClient {
     pub(crate) fn new(dialer: Dialer) -> Self {
         let inner = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
             .http1_max_buf_size(MAX_HEAD_BYTES)
             .http1_max_headers(MAX_HEADERS)
+            .http2_max_header_list_size(MAX_HEAD_BYTES as u32)
+            .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_TIMEOUT)
             .build(Connector { dialer });
         Self { inner }
     }
@@ -111,8 +134,25 @@ impl HttpClient {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, ClientError> {
+        for _ in 0..MAX_UNSEEN {
+            match self.inner.request(request.clone()).await {
+                Err(error) if was_unseen(&error) => tracing::debug!(%error, "the request was not looked at"),
+                answer => return Ok(answer?),
+            }
+        }
         Ok(self.inner.request(request).await?)
     }
+}
+
+/// Whether an HTTP/2 host says that it has not looked at a request (RFC 9113, 8.7). Hosts end each connection after so
+/// many requests, while further ones are on their way; that is no failure.
+fn was_unseen(error: &legacy::Error) -> bool {
+    find::<h2::Error>(error).is_some_and(|cause| {
+        let reason = cause.reason();
+        cause.is_remote()
+            && (cause.is_go_away() && reason == Some(h2::Reason::NO_ERROR)
+                || cause.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM))
+    })
 }
 
 /// What is requested: the URL without user, password and fragment.

@@ -83,13 +83,14 @@ impl Egress {
     ) -> Result<Self, TlsError> {
         let guard = Arc::new(Guard::new(config.guard));
         let tls = tls::client_config(&config.tls)?;
-        let dialer = |timeout| {
-            let (guard, resolver, tls) = (Arc::clone(&guard), Arc::clone(&resolver), Arc::clone(&tls));
-            Dialer { guard, resolver, tls, timeout }
+        let dialer = |timeout, protocols| {
+            let (guard, resolver) = (Arc::clone(&guard), Arc::clone(&resolver));
+            Dialer { guard, resolver, tls: tls::speaking(&tls, protocols), timeout }
         };
         // Own pools: a webhook never waits behind a source, nor meets a connection that one has used.
-        let webhooks = Arc::new(Webhooks::new(dialer(config.notify.total_timeout), config.notify));
-        let client = HttpClient::new(dialer(config.source.connect_timeout));
+        let webhooks = dialer(config.notify.total_timeout, &[tls::HTTP_1]);
+        let webhooks = Arc::new(Webhooks::new(webhooks, config.notify));
+        let client = HttpClient::new(dialer(config.source.connect_timeout, &[tls::HTTP_2, tls::HTTP_1]));
         let sources = Arc::new(HttpSources::new(client, Arc::clone(&guard), clock, config.source));
         Ok(Self { guard, sources, webhooks })
     }

@@ -30,6 +30,9 @@ pub enum TlsError {
     Setup(#[from] rustls::Error),
 }
 
+pub(crate) const HTTP_1: &[u8] = b"http/1.1";
+pub(crate) const HTTP_2: &[u8] = b"h2";
+
 /// Read once: parsing well over a hundred certificates costs more than all else that is set up here.
 static SYSTEM_ROOTS: LazyLock<RootCertStore> = LazyLock::new(|| {
     let native = rustls_native_certs::load_native_certs();
@@ -41,8 +44,15 @@ static SYSTEM_ROOTS: LazyLock<RootCertStore> = LazyLock::new(|| {
     roots
 });
 
-/// TLS 1.2 and 1.3 by ring, HTTP/1.1 only. A machine without any root certificate is warned of, not refused:
-/// it may speak plain HTTP alone.
+/// The versions of HTTP that a client speaks, in order of preference, as a host is told of them (RFC 7301).
+pub(crate) fn speaking(config: &Arc<ClientConfig>, protocols: &[&[u8]]) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::clone(config);
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Arc::new(config)
+}
+
+/// TLS 1.2 and 1.3 by ring. A machine without any root certificate is warned of, not refused: it may speak plain HTTP
+/// alone.
 pub(crate) fn client_config(config: &TlsConfig) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = SYSTEM_ROOTS.clone();
     if let Some(path) = &config.extra_roots {
@@ -59,10 +69,9 @@ pub(crate) fn client_config(config: &TlsConfig) -> Result<Arc<ClientConfig>, Tls
         tracing::warn!("no root certificates: every https host will be refused (install ca-certificates)");
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut client = ClientConfig::builder_with_provider(provider)
+    let client = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    client.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(client))
 }

@@ -12,6 +12,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::tls::HTTP_2;
+
 /// A connection to a host.
 pub(crate) struct Transport {
     stream: Stream,
@@ -57,7 +59,12 @@ impl Transport {
 
 impl Connection for Transport {
     fn connected(&self) -> Connected {
-        Connected::new()
+        match &self.stream {
+            Stream::Secure(io) if io.inner().get_ref().1.alpn_protocol() == Some(HTTP_2) => {
+                Connected::new().negotiated_h2()
+            }
+            Stream::Secure(_) | Stream::Plain(_) => Connected::new(),
+        }
     }
 }
 

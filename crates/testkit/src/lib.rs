@@ -3,6 +3,7 @@
 //! Never in here: anything that the service itself runs on. Only ever a dev-dependency.
 
 pub mod host;
+pub mod nginx;
 mod postgres;
 pub mod samples;
 

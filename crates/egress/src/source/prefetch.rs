@@ -16,7 +16,7 @@ use super::link::Link;
 use super::part::{Accepted, Pinned, accept};
 use super::patience::Patience;
 use super::plan::Plan;
-use super::run::{Flight, Run};
+use super::run::{Flight, Landed, Run};
 
 /// Bytes that were read are kept while they are no more than this, so that a demuxer's steps back cost no request.
 const BEHIND_BYTES: u64 = 1 << 20;
@@ -339,9 +339,10 @@ impl Seat {
     fn land(&mut self, brought: Result<u64, FetchError>) {
         self.has_landed = true;
         let mut state = self.prefetch.state();
-        let is_all = state.run_of(self.reading).is_some_and(|run| run.land(self.id, self.start));
+        let run = state.run_of(self.reading);
+        let landed = run.map_or(Landed::GivenUp, |run| run.land(self.id, self.start));
         let error = match brought {
-            Ok(_) if is_all || state.whole.is_some() => return,
+            Ok(_) if landed != Landed::Part || state.whole.is_some() => return,
             // Parts that were left out, or all of the file instead of parts.
             Ok(_) if self.is_multi => return state.link.multi_refused(),
             Ok(new) if new >= USEFUL_BYTES => return,

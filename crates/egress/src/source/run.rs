@@ -18,6 +18,15 @@ impl Drop for Flight {
     }
 }
 
+/// What of a request's bytes came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Landed {
+    All,
+    Part,
+    /// Nobody wants them any more; what came may have been read before.
+    GivenUp,
+}
+
 /// The bytes of one request, in order of reading.
 #[derive(Debug)]
 struct Segment {
@@ -146,21 +155,21 @@ impl Run {
         self.asked(id, start).map_or(0, |segment| segment.fill(start, offset, bytes))
     }
 
-    /// A request has ended. What did not come is open again. Whether all of it came.
-    pub(crate) fn land(&mut self, id: u64, start: u64) -> bool {
-        let Some(segment) = self.asked(id, start) else { return false };
+    /// A request has ended. What did not come is open again.
+    pub(crate) fn land(&mut self, id: u64, start: u64) -> Landed {
+        let Some(segment) = self.asked(id, start) else { return Landed::GivenUp };
         let is_full = |filled: &Range<u64>| filled.end - filled.start == segment.bytes.len() as u64;
         if segment.filled.first().is_some_and(is_full) {
             segment.flight = None;
-            return true;
+            return Landed::All;
         }
-        let Some(segment) = self.segments.remove(&start) else { return false };
+        let Some(segment) = self.segments.remove(&start) else { return Landed::GivenUp };
         for filled in &segment.filled {
             let at = |place: u64| usize::try_from(place - start).unwrap_or(usize::MAX);
             let bytes = segment.bytes.get(at(filled.start)..at(filled.end)).unwrap_or_default().to_vec();
             self.keep(filled.start, bytes, segment.used);
         }
-        false
+        Landed::Part
     }
 
     fn keep(&mut self, start: u64, bytes: Vec<u8>, used: u64) {
@@ -317,7 +326,7 @@ mod tests {
         assert_eq!(run.read(1005, 500), Some(file(1005..1010)), "no further than it lies together");
         assert_eq!(run.read(2000, 500), Some(file(2000..2006)));
         assert_eq!(run.read(2006, 500), None);
-        assert!(!run.land(7, 0));
+        assert_eq!(run.land(7, 0), Landed::Part);
         assert_eq!(run.gap(100), Some((16..20, true)), "what did not come is open again");
         assert_eq!(run.read(2000, 500), Some(file(2000..2006)), "what came is not");
         run.aim(1000);
@@ -330,7 +339,7 @@ mod tests {
         for _ in 0..3 {
             let batch = ask(&mut run, 300);
             run.fill(7, batch.places.start, batch.places.start, &file(batch.places.clone()));
-            assert!(run.land(7, batch.places.start));
+            assert_eq!(run.land(7, batch.places.start), Landed::All);
         }
         assert_eq!(run.gap(300), None);
         assert_eq!(run.read(0, 250).map(|bytes| bytes.len()), Some(100));
@@ -343,6 +352,16 @@ mod tests {
         run.aim(4000);
         run.evict(300, 0);
         assert_eq!(run.held_bytes(), 0);
+    }
+
+    #[test]
+    fn a_request_that_ends_after_its_bytes_were_read_has_not_failed() {
+        let mut run = planned(&[0..5000]);
+        let batch = ask(&mut run, 300);
+        run.fill(7, 0, 0, &file(batch.places.clone()));
+        assert_eq!(run.read(0, 100).map(|bytes| bytes.len()), Some(100));
+        run.evict(300, 0);
+        assert_eq!(run.land(7, 0), Landed::GivenUp);
     }
 
     #[test]

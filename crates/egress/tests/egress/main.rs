@@ -1,8 +1,10 @@
 //! Egress against scripted hosts on loopback: one binary, so that it links once.
 
 mod guard;
+mod http2;
 mod kit;
 mod local;
+mod nginx;
 mod notify;
 mod receivers;
 mod signing;

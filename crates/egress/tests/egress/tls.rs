@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domain::{Retry, SendError, SourceOpener};
 use egress::EgressConfig;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::NamedTempFile;
@@ -32,21 +32,30 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), root }
     }
 
-    /// A host's side of TLS, for these names.
-    pub(crate) fn acceptor(&self, names: &[&str]) -> TlsAcceptor {
+    /// A certificate for these names, and its key.
+    pub(crate) fn certificate(&self, names: &[&str]) -> (Certificate, KeyPair) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(names).expect("parameters");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        (params.signed_by(&key, &self.issuer).expect("a certificate"), key)
+    }
+
+    /// A host's side of TLS, for these names.
+    pub(crate) fn acceptor(&self, names: &[&str]) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::new(self.server(names)))
+    }
+
+    /// The same before it is settled which protocol is spoken in it.
+    pub(crate) fn server(&self, names: &[&str]) -> ServerConfig {
+        let (certificate, key) = self.certificate(names);
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
+        ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
-            .expect("a server");
-        TlsAcceptor::from(Arc::new(config))
+            .expect("a server")
     }
 
     /// [`config`] that trusts this authority.
