@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    ApiKey, Clock, Completed, DeliveryId, EventId, EventKind, Job, JobId, JobState, KeyId, Lease, Method,
-    NodeId, Queued, ResultFile, Scopes, Secret, Timestamp,
+    ApiKey, Clock, Completed, DeliveryId, EventId, EventKind, Fetched, Job, JobId, JobState, KeyId, Lease,
+    Method, NodeId, Queued, ResultFile, Scopes, Secret, Timestamp,
 };
 use engine::random_id;
 use store::{DatabaseUrl, Ending, EventDraft, Finish, MasterKey, NewKey, Store, Submission};
@@ -122,6 +122,7 @@ impl Rows {
             created_at: self.clock.now(),
             attempts: 0,
             input: None,
+            fetched: Fetched::default(),
             state: JobState::Queued(Queued::default()),
         })
     }

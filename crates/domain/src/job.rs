@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::failure::PublicFailure;
 use crate::ids::{BatchId, JobId, KeyId};
 use crate::loudness::LoudnessReport;
-use crate::ports::Method;
+use crate::ports::{Fetched, Method};
 use crate::spec::JobSpec;
 use crate::time::Timestamp;
 
@@ -227,6 +227,8 @@ pub struct Job {
     pub attempts: u32,
     /// What is known of its source.
     pub input: Option<InputFile>,
+    /// What reading its source has cost, all attempts together.
+    pub fetched: Fetched,
     /// Where it stands.
     pub state: JobState,
 }

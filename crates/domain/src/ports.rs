@@ -48,6 +48,17 @@ pub struct Fetched {
     pub requests: u64,
 }
 
+impl Fetched {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(other.bytes),
+            requests: self.requests.saturating_add(other.requests),
+        }
+    }
+}
+
 /// Random access to a media file, wherever it lies. Implemented by egress (HTTP) and by files on disk.
 ///
 /// Every method may be called from any task; reads may overlap.

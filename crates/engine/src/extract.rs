@@ -169,7 +169,8 @@ impl ExtractLoop {
             return;
         };
         let started = tokio::time::Instant::now();
-        let tracker = Tracker::new(processing.progress.percent, lease.item.spec.output.normalize.is_some());
+        let measures = lease.item.spec.output.normalize.is_some();
+        let tracker = Tracker::new(processing.progress.percent, lease.item.fetched, measures);
         let holding = self.held.add(&lease);
         let run = tokio::select! {
             made = self.work(&lease, &tracker) => made.map_or_else(Run::Failed, Run::Made),
@@ -179,6 +180,7 @@ impl ExtractLoop {
         };
         let processing = Processing { progress: tracker.current(), ..processing };
         lease.item.input = tracker.input().or(lease.item.input);
+        lease.item.fetched = tracker.fetched();
         self.end(&lease, processing, run).await;
         drop(holding);
         metrics::histogram!("audio_extract_job_seconds").record(started.elapsed().as_secs_f64());

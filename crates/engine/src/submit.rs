@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    AddressPolicy, BatchId, Clock, Job, JobId, JobSpec, JobState, KeyId, Queued, SourceSpec, SpecError,
-    SpecPart, Upload, UploadState,
+    AddressPolicy, BatchId, Clock, Fetched, Job, JobId, JobSpec, JobState, KeyId, Queued, SourceSpec,
+    SpecError, SpecPart, Upload, UploadState,
 };
 use sha2::{Digest as _, Sha256};
 use store::{Idempotency, Store, StoreError, Submission, Submitted};
@@ -113,6 +113,7 @@ impl Submit {
             created_at: self.clock.now(),
             attempts: 0,
             input: None,
+            fetched: Fetched::default(),
             state: JobState::Queued(Queued::default()),
         }
     }

@@ -181,6 +181,7 @@ fn an_extraction_prints_its_result_and_nothing_else() {
     assert_eq!(result["size"], size);
     assert_eq!(result["duration"], 1.0);
     assert_eq!(result["method"], "encode");
+    assert_eq!((&result["fetched"], &result["requests"]), (&Value::from(0), &Value::from(0)), "it is no URL");
     assert!(text(&output.stderr).contains("tone.wav: wav"), "{}", text(&output.stderr));
     let names = std::fs::read_dir(folder.path()).expect("entries").count();
     assert_eq!(names, 2, "only the source and the result are there");

@@ -101,7 +101,8 @@ async fn end(tx: &mut Tx, lease: &Lease<Job>, ending: &Ending, percent: i64) -> 
     let input = lease.item.input.as_ref().map(input_to_text).transpose()?;
     let update =
         sql("UPDATE jobs SET state = $1, outcome = $2, finished_at = $3, expires_at = $4, percent = $5, \
-         input = COALESCE($8, input) WHERE id = $6 AND fence = $7 AND state = 'processing'")
+         input = COALESCE($8, input), fetched_bytes = $9, fetched_requests = $10 \
+         WHERE id = $6 AND fence = $7 AND state = 'processing'")
         .bind(state)
         .bind(outcome)
         .bind(millis(finished_at))
@@ -109,7 +110,9 @@ async fn end(tx: &mut Tx, lease: &Lease<Job>, ending: &Ending, percent: i64) -> 
         .bind(percent)
         .bind(lease.item.id.as_str())
         .bind(lease.attempt)
-        .bind(input);
+        .bind(input)
+        .bind(lease.item.fetched.bytes)
+        .bind(lease.item.fetched.requests);
     Ok(tx.execute(update).await? == 1)
 }
 

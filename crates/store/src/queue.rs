@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use domain::{InputFile, Job, JobId, KeyId, Lease, NodeId, Progress, Queued, Step, Timestamp};
+use domain::{Fetched, InputFile, Job, JobId, KeyId, Lease, NodeId, Progress, Queued, Step, Timestamp};
 
 use crate::database::Tx;
 use crate::error::StoreError;
-use crate::row::{input_to_text, job_from_row, select_job};
+use crate::row::{fetched_from_row, input_to_text, job_from_row, select_job};
 use crate::sql::sql;
 use crate::{Store, duration_millis, millis};
 
@@ -104,23 +104,26 @@ impl Store {
         Ok(lost)
     }
 
-    /// Saves how far a job is, and what is known of its source if that is new; the percentage never falls.
-    /// `false`: the lease is no longer the newest, and nothing was saved.
+    /// Saves how far a job is, what it has fetched by now, and what is known of its source if that is new; the
+    /// percentage never falls. `false`: the lease is no longer the newest, and nothing was saved.
     pub async fn save_progress(
         &self,
         lease: &Lease<Job>,
         input: Option<&InputFile>,
+        fetched: Fetched,
         progress: Progress,
     ) -> Result<bool, StoreError> {
         let mut tx = self.database.begin().await?;
         let update = sql("UPDATE job_leases SET step = $1, remaining = $2, \
-             percent = CASE WHEN percent > $3 THEN percent ELSE $3 END \
-             WHERE job_id = $4 AND fence = $5")
+             percent = CASE WHEN percent > $3 THEN percent ELSE $3 END, \
+             fetched_bytes = $6, fetched_requests = $7 WHERE job_id = $4 AND fence = $5")
         .bind(progress.step.as_str())
         .bind(progress.remaining.map(duration_millis))
         .bind(u32::from(progress.percent.get()))
         .bind(lease.item.id.as_str())
-        .bind(lease.attempt);
+        .bind(lease.attempt)
+        .bind(fetched.bytes)
+        .bind(fetched.requests);
         if tx.execute(update).await? == 0 {
             return Ok(false);
         }
@@ -132,8 +135,9 @@ impl Store {
         Ok(true)
     }
 
-    /// Puts a job back into the queue, not to be claimed before `not_before`. `refund` gives the attempt back: the
-    /// node stops, the job did nothing wrong. `false`: the lease is no longer the newest, and nothing was changed.
+    /// Puts a job back into the queue with what its holder has fetched for it, not to be claimed before `not_before`.
+    /// `refund` gives the attempt back: the node stops, the job did nothing wrong. `false`: the lease is no longer the
+    /// newest, and nothing was changed.
     pub async fn release_job(
         &self,
         lease: &Lease<Job>,
@@ -145,7 +149,7 @@ impl Store {
         let Some(percent) = take_lease(&mut tx, lease).await? else { return Ok(false) };
         let percent = percent.max(i64::from(queued.percent.get()));
         let refund = i64::from(refund);
-        put_back(&mut tx, lease.item.id.as_str(), percent, not_before, refund).await?;
+        put_back(&mut tx, lease.item.id.as_str(), percent, lease.item.fetched, not_before, refund).await?;
         tx.commit().await?;
         self.wake.hint_jobs();
         Ok(true)
@@ -156,14 +160,16 @@ impl Store {
         let mut released = 0;
         loop {
             let mut tx = self.database.begin().await?;
-            let select = sql("SELECT l.job_id, l.percent FROM job_leases l \
+            let select =
+                sql("SELECT l.job_id, l.percent, l.fetched_bytes, l.fetched_requests FROM job_leases l \
                  JOIN jobs j ON j.id = l.job_id \
                  WHERE l.until <= {clock} AND j.attempts < $1 LIMIT $2 {skip_locked}");
             let expired = tx.fetch(select.bind(max_attempts).bind(RELEASED_AT_ONCE)).await?;
             for row in &expired {
                 let job: String = row.get("job_id")?;
                 tx.execute(sql("DELETE FROM job_leases WHERE job_id = $1").bind(job.as_str())).await?;
-                put_back(&mut tx, &job, row.get("percent")?, Timestamp::LONG_AGO, 0).await?;
+                let (percent, fetched) = (row.get("percent")?, fetched_from_row(row)?);
+                put_back(&mut tx, &job, percent, fetched, Timestamp::LONG_AGO, 0).await?;
             }
             tx.commit().await?;
             released += expired.len() as u64;
@@ -261,8 +267,9 @@ async fn start(
 ) -> Result<u32, StoreError> {
     let fence = raise_fence(tx, job, 1).await?;
     let insert = sql("INSERT INTO job_leases \
-         (job_id, key_id, fence, holder, until, started_at, step, percent) \
-         SELECT id, key_id, fence, $1, {clock} + $2, $3, $4, percent FROM jobs WHERE id = $5")
+         (job_id, key_id, fence, holder, until, started_at, step, percent, fetched_bytes, fetched_requests) \
+         SELECT id, key_id, fence, $1, {clock} + $2, $3, $4, percent, fetched_bytes, fetched_requests \
+         FROM jobs WHERE id = $5")
     .bind(node.as_str())
     .bind(duration_millis(lease))
     .bind(millis(now))
@@ -295,11 +302,14 @@ async fn put_back(
     tx: &mut Tx,
     job: &str,
     percent: i64,
+    fetched: Fetched,
     not_before: Timestamp,
     refund: i64,
 ) -> Result<(), StoreError> {
     let update = sql("UPDATE jobs SET state = 'queued', not_before = $1, attempts = attempts - $2, \
-         percent = CASE WHEN percent > $3 THEN percent ELSE $3 END WHERE id = $4");
+         percent = CASE WHEN percent > $3 THEN percent ELSE $3 END, \
+         fetched_bytes = $5, fetched_requests = $6 WHERE id = $4");
     let update = update.bind(millis(not_before)).bind(refund).bind(percent).bind(job);
+    let update = update.bind(fetched.bytes).bind(fetched.requests);
     tx.execute(update).await.map(drop)
 }

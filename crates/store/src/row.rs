@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use domain::{
-    BatchId, Completed, Failed, FailureCode, InputFile, Job, JobId, JobState, KeyId, Percent, Priority,
-    Processing, Progress, PublicFailure, Queued, Step, Timestamp,
+    BatchId, Completed, Failed, FailureCode, Fetched, InputFile, Job, JobId, JobState, KeyId, Percent,
+    Priority, Processing, Progress, PublicFailure, Queued, Step, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ macro_rules! select_job {
         concat!(
             "SELECT j.id, j.key_id, j.batch_id, j.spec, j.created_at, j.state, j.attempts, j.percent, j.input, ",
             "j.outcome, j.finished_at, j.expires_at, ",
+            "COALESCE(l.fetched_bytes, j.fetched_bytes) AS fetched_bytes, ",
+            "COALESCE(l.fetched_requests, j.fetched_requests) AS fetched_requests, ",
             "l.started_at, l.step, l.percent AS lease_percent, l.remaining ",
             "FROM jobs j LEFT JOIN job_leases l ON l.job_id = j.id ",
             $rest
@@ -80,6 +82,7 @@ fn read_job(row: &Row, id: &str, vault: &Vault) -> Result<Job, Unreadable> {
         created_at: Timestamp::from_millis(row.get("created_at")?),
         attempts: row.number("attempts")?,
         input: input_from_row(row)?,
+        fetched: fetched_from_row(row)?,
         state: state_from_row(row)?,
         id,
     })
@@ -89,6 +92,10 @@ fn input_from_row(row: &Row) -> Result<Option<InputFile>, Unreadable> {
     let Some(text) = row.get::<Option<String>>("input")? else { return Ok(None) };
     let InputRow { name, size, duration_secs, format } = from_text("input", &text)?;
     Ok(Some(InputFile { name, size, duration_secs, format }))
+}
+
+pub(crate) fn fetched_from_row(row: &Row) -> Result<Fetched, Unreadable> {
+    Ok(Fetched { bytes: row.number("fetched_bytes")?, requests: row.number("fetched_requests")? })
 }
 
 fn state_from_row(row: &Row) -> Result<JobState, Unreadable> {

@@ -45,6 +45,7 @@ macro_rules! value_from {
 value_from! {
     i64 => |value| Self::Int(Some(value));
     u32 => |value| Self::Int(Some(i64::from(value)));
+    u64 => |value| Self::Int(Some(i64::try_from(value).unwrap_or(i64::MAX)));
     Option<i64> => |value| Self::Int(value);
     &str => |value| Self::Text(Some(value.to_owned()));
     String => |value| Self::Text(Some(value));

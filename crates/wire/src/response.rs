@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{BatchId, EventKind, Job, JobId, JobOptions, JobState, ResultFile, Upload};
+use domain::{BatchId, EventKind, Fetched, Job, JobId, JobOptions, JobState, ResultFile, Upload};
 use serde::Serialize;
 
 use crate::BASE_PATH;
@@ -136,7 +136,26 @@ struct InputFile<'a> {
     size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<f64>,
-    format: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<&'a str>,
+    fetched: u64,
+    requests: u64,
+}
+
+impl<'a> InputFile<'a> {
+    /// What is known of a job's source: nothing, before it was opened.
+    fn new(job: &'a Job) -> Option<Self> {
+        let Fetched { bytes: fetched, requests } = job.fetched;
+        let input = job.input.as_ref();
+        (input.is_some() || requests > 0).then(|| Self {
+            name: input.map_or_else(|| job.spec.source.name(), |input| &input.name),
+            size: input.and_then(|input| input.size),
+            duration: input.and_then(|input| input.duration_secs).map(text::seconds),
+            format: input.map(|input| input.format.as_str()),
+            fetched,
+            requests,
+        })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -202,12 +221,7 @@ impl<'a> StatusResponse<'a> {
             progress: job.state.percent().get(),
             current_step: None,
             estimated_time_remaining: None,
-            input_file: job.input.as_ref().map(|input| InputFile {
-                name: &input.name,
-                size: input.size,
-                duration: input.duration_secs.map(text::seconds),
-                format: &input.format,
-            }),
+            input_file: InputFile::new(job),
             output_file: None,
             options: Options::new(&job.spec.options),
             download_url: None,

@@ -1,8 +1,8 @@
 //! How far a job is: heard often from the extractor, written seldom to the store.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::{InputFile, Job, Lease, Percent, Progress, ProgressSink, Step};
+use domain::{Fetched, InputFile, Job, Lease, Percent, Progress, ProgressSink, Source, Step};
 use tokio::time::Instant;
 
 use super::ExtractLoop;
@@ -23,13 +23,25 @@ struct State {
     step: Step,
     percent: Percent,
     input: Option<InputFile>,
+    /// What earlier attempts have fetched, and what this one has of a source that is closed.
+    fetched: Fetched,
+    /// The source that is being read.
+    source: Option<Arc<dyn Source>>,
     is_new: bool,
+}
+
+/// What a tracker has heard since it was asked last.
+struct News {
+    input: Option<InputFile>,
+    fetched: Fetched,
+    progress: Progress,
 }
 
 impl Tracker {
     /// Starts at what the customer has seen already. `measures`: a pass over the audio comes before the encoding.
-    pub(super) fn new(begin: Percent, measures: bool) -> Self {
-        let state = State { step: Step::Downloading, percent: begin, input: None, is_new: true };
+    pub(super) fn new(begin: Percent, fetched: Fetched, measures: bool) -> Self {
+        let step = Step::Downloading;
+        let state = State { step, percent: begin, input: None, fetched, source: None, is_new: true };
         Self { started: Instant::now(), begin, measures, state: Mutex::new(state) }
     }
 
@@ -44,15 +56,32 @@ impl Tracker {
         self.lock().input.clone()
     }
 
+    /// Asks this source from now on what it has fetched.
+    pub(super) fn opened(&self, source: Arc<dyn Source>) {
+        self.lock().source = Some(source);
+    }
+
+    /// The source is not read any more; what it has fetched stays counted.
+    pub(super) fn closed(&self) {
+        let mut state = self.lock();
+        state.fetched = state.fetched();
+        state.source = None;
+    }
+
+    /// What was fetched of the job's source by now, all attempts together.
+    pub(super) fn fetched(&self) -> Fetched {
+        self.lock().fetched()
+    }
+
     /// What is new since the last call, if anything is.
-    fn take_news(&self) -> Option<(Option<InputFile>, Progress)> {
+    fn take_news(&self) -> Option<News> {
         let mut state = self.lock();
         if !std::mem::take(&mut state.is_new) {
             return None;
         }
         let progress =
             Progress { step: state.step, percent: state.percent, remaining: self.remaining(state.percent) };
-        Some((state.input.clone(), progress))
+        Some(News { input: state.input.clone(), fetched: state.fetched(), progress })
     }
 
     fn remaining(&self, percent: Percent) -> Option<std::time::Duration> {
@@ -76,6 +105,12 @@ impl Tracker {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it holds the lock; if something did, the numbers are still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn fetched(&self) -> Fetched {
+        self.source.as_ref().map_or(self.fetched, |source| self.fetched.plus(source.fetched()))
     }
 }
 
@@ -105,9 +140,9 @@ impl ExtractLoop {
     pub(super) async fn persist(&self, lease: &Lease<Job>, tracker: &Tracker) {
         let mut announcements = Announcements::new(&lease.item, self.config.announce_every);
         loop {
-            if let Some((input, progress)) = tracker.take_news() {
+            if let Some(News { input, fetched, progress }) = tracker.take_news() {
                 announcements.note_progress();
-                match self.parts.store.save_progress(lease, input.as_ref(), progress).await {
+                match self.parts.store.save_progress(lease, input.as_ref(), fetched, progress).await {
                     Ok(true) => {}
                     Ok(false) => return,
                     Err(cause) => tracing::debug!(job = %lease.item.id, %cause, "progress was not written"),
@@ -127,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_percentage_never_falls_and_only_the_end_is_100() {
-        let tracker = Tracker::new(Percent::new(20), true);
+        let tracker = Tracker::new(Percent::new(20), Fetched::default(), true);
         let seen = |tracker: &Tracker| tracker.current().percent.get();
         tracker.progressed(Step::Downloading, None);
         assert_eq!(seen(&tracker), 20, "an earlier attempt had come so far");
@@ -142,12 +177,12 @@ mod tests {
 
     #[test]
     fn only_news_are_written() {
-        let tracker = Tracker::new(Percent::default(), false);
+        let tracker = Tracker::new(Percent::default(), Fetched::default(), false);
         assert!(tracker.take_news().is_some(), "the start is news");
         tracker.progressed(Step::Downloading, Some(0.1));
         assert!(tracker.take_news().is_none(), "not a whole percent more");
         tracker.progressed(Step::Extracting, Some(0.5));
-        let (_, progress) = tracker.take_news().expect("news");
+        let News { progress, .. } = tracker.take_news().expect("news");
         assert_eq!((progress.step, progress.percent.get()), (Step::Extracting, 50));
         assert!(progress.remaining.is_some());
     }

@@ -2,8 +2,9 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use domain::{ExtractOrder, Failure, FailureCode, Job, Lease, ProgressSink as _, ResultFile, Step};
+use domain::{ExtractOrder, Failure, FailureCode, Job, Lease, ProgressSink as _, ResultFile, Source, Step};
 use sha2::{Digest as _, Sha256};
 
 use super::ExtractLoop;
@@ -28,6 +29,38 @@ impl Drop for ScratchFile {
     }
 }
 
+/// A source while it is read. However that ends, what it has cost is counted.
+struct Reading<'a> {
+    source: Arc<dyn Source>,
+    tracker: &'a Tracker,
+}
+
+impl<'a> Reading<'a> {
+    fn of(source: Arc<dyn Source>, tracker: &'a Tracker) -> Self {
+        tracker.opened(Arc::clone(&source));
+        Self { source, tracker }
+    }
+
+    /// All that was wanted of it has been made. Only such a source's size is set against what was fetched: one that
+    /// was given up early would look like a saving.
+    fn succeeded(&self) {
+        let fetched = self.source.fetched();
+        if fetched.requests > 0 {
+            let size = self.source.known_size().unwrap_or(fetched.bytes);
+            metrics::counter!("audio_extract_source_size_bytes_total").increment(size);
+        }
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let fetched = self.source.fetched();
+        metrics::counter!("audio_extract_source_bytes_total").increment(fetched.bytes);
+        metrics::counter!("audio_extract_source_requests_total").increment(fetched.requests);
+        self.tracker.closed();
+    }
+}
+
 impl ExtractLoop {
     /// Does the work of one attempt. May be dropped at any point.
     pub(super) async fn work(&self, lease: &Lease<Job>, tracker: &Tracker) -> Result<ResultFile, Failure> {
@@ -35,18 +68,17 @@ impl ExtractLoop {
         let extension = spec.output.format.as_str();
         let scratch = format!("{}-{}.{extension}", lease.item.id, lease.attempt);
         let scratch = ScratchFile(self.config.scratch.join(scratch));
-        let source = self.parts.opener.open(&spec.source).await?;
+        let reading = Reading::of(self.parts.opener.open(&spec.source).await?, tracker);
         let order = ExtractOrder {
-            source: source.clone(),
+            source: Arc::clone(&reading.source),
             source_name: spec.source.name(),
             output: &spec.output,
             into: &scratch.0,
             progress: tracker,
         };
         let extracted = self.parts.extractor.extract(order).await?;
-        let fetched = source.fetched();
-        metrics::counter!("audio_extract_source_bytes_total").increment(fetched.bytes);
-        metrics::counter!("audio_extract_source_requests_total").increment(fetched.requests);
+        reading.succeeded();
+        drop(reading);
         tracker.progressed(Step::Finalizing, None);
         let sha256 = sha256(scratch.0.clone()).await?;
         // Not the customer's file name: escaped for a path it could grow beyond what a file system takes.

@@ -90,6 +90,7 @@ impl House {
             created_at: self.clock.now(),
             attempts: 0,
             input: None,
+            fetched: Fetched::default(),
             state: JobState::Queued(Queued::default()),
         };
         let id = job.id.clone();

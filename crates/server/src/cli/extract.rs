@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use domain::{
-    AddressPolicy as _, AudioFormat, Bitrate, ExtractOrder, Extracted, Extractor as _, Failure, Loudness,
-    OutputSpec, ProgressSink as _, Quality, Source, SourceOpener as _, SourceSpec, Step, WebUrl,
+    AddressPolicy as _, AudioFormat, Bitrate, ExtractOrder, Extracted, Extractor as _, Failure, Fetched,
+    Loudness, OutputSpec, ProgressSink as _, Quality, Source, SourceOpener as _, SourceSpec, Step, WebUrl,
 };
 use egress::FileSource;
 use engine::CancellationToken;
@@ -59,6 +59,9 @@ struct MadeFile<'a> {
     format: &'static str,
     bitrate: String,
     method: &'static str,
+    /// Bytes that were transferred of the source, and the requests that took.
+    fetched: u64,
+    requests: u64,
 }
 
 /// What was typed, understood.
@@ -165,17 +168,23 @@ impl Origin {
     }
 }
 
-async fn extract(settings: &Settings, plan: &Plan, progress: &Shown) -> Result<Extracted, Stop> {
+async fn extract(settings: &Settings, plan: &Plan, progress: &Shown) -> Result<(Extracted, Fetched), Stop> {
     let draft = Draft::beside(&plan.into)?;
     let source = open(settings, &plan.source).await?;
     let supervisor = boot::supervisor(settings).await?;
     let name = plan.source.name();
-    let order = ExtractOrder { source, source_name: &name, output: &plan.output, into: &draft.0, progress };
+    let order = ExtractOrder {
+        source: Arc::clone(&source),
+        source_name: &name,
+        output: &plan.output,
+        into: &draft.0,
+        progress,
+    };
     let extracted = supervisor.extract(order).await.map_err(|failure| failed(&failure))?;
     progress.progressed(Step::Finalizing, Some(1.0));
     std::fs::rename(&draft.0, &plan.into)
         .map_err(|cause| Stop::Failed(format!("{}: {cause}", plan.into.display())))?;
-    Ok(extracted)
+    Ok((extracted, source.fetched()))
 }
 
 fn spec(url: &WebUrl) -> SourceSpec {
@@ -229,7 +238,7 @@ impl Drop for Draft {
     }
 }
 
-fn report(plan: &Plan, made: &Extracted, as_json: bool) -> Result<(), Stop> {
+fn report(plan: &Plan, (made, fetched): &(Extracted, Fetched), as_json: bool) -> Result<(), Stop> {
     let filename = plan.into.display().to_string();
     let result = MadeFile {
         filename: &filename,
@@ -238,6 +247,8 @@ fn report(plan: &Plan, made: &Extracted, as_json: bool) -> Result<(), Stop> {
         format: plan.output.format.as_str(),
         bitrate: format!("{}k", made.bitrate_kbps()),
         method: made.method.as_str(),
+        fetched: fetched.bytes,
+        requests: fetched.requests,
     };
     if as_json {
         return print(&to_json(&result)?);

@@ -4,6 +4,7 @@
 //! test; [`receiver::Receiver`] is somebody's webhook endpoint; [`files::FileHost`] is somebody's video host.
 
 mod app;
+mod fetched;
 mod files;
 mod receiver;
 

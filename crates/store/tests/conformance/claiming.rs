@@ -1,9 +1,11 @@
 use std::collections::HashSet;
 
-use domain::{Job, JobState, KeyId, Lease, NodeId, Percent, Priority, Queued, Timestamp};
+use domain::{Fetched, Job, JobState, KeyId, Lease, NodeId, Percent, Priority, Queued, Timestamp};
+
+use store::Finish;
 
 use crate::on_both;
-use crate::world::{LONG, MAX_ATTEMPTS, NONE, NOW, World, bytes, job, progress, secs};
+use crate::world::{LONG, MAX_ATTEMPTS, NONE, NOW, World, bytes, completed, draft, job, progress, secs};
 
 fn keys_of(leases: &[Lease<Job>]) -> Vec<KeyId> {
     leases.iter().map(|lease| lease.item.key.clone()).collect()
@@ -101,7 +103,13 @@ async fn progress_never_falls_not_even_over_attempts(world: World) {
     let percent = async |lease: &Lease<Job>| world.get(lease).await.state.percent().get();
     let lease = world.claimed(&key, LONG).await;
     for (saved, seen) in [(40, 40), (30, 40), (60, 60)] {
-        assert!(world.store.save_progress(&lease, None, progress(saved)).await.expect("saved"));
+        assert!(
+            world
+                .store
+                .save_progress(&lease, None, Fetched::default(), progress(saved))
+                .await
+                .expect("saved")
+        );
         assert_eq!(percent(&lease).await, seen);
     }
     let queued = Queued { percent: Percent::new(10) };
@@ -109,9 +117,9 @@ async fn progress_never_falls_not_even_over_attempts(world: World) {
     assert_eq!(percent(&lease).await, 60, "it fell when it was handed back");
     let lease = world.claim(NONE).await;
     assert_eq!(lease.item.state.percent().get(), 60, "it fell when it was claimed");
-    assert!(world.store.save_progress(&lease, None, progress(1)).await.expect("saved"));
+    assert!(world.store.save_progress(&lease, None, Fetched::default(), progress(1)).await.expect("saved"));
     assert_eq!(percent(&lease).await, 60);
-    assert!(world.store.save_progress(&lease, None, progress(70)).await.expect("saved"));
+    assert!(world.store.save_progress(&lease, None, Fetched::default(), progress(70)).await.expect("saved"));
     assert_eq!(world.store.release_expired_jobs(MAX_ATTEMPTS).await.expect("released"), 1);
     assert_eq!(percent(&lease).await, 70, "it fell when the lease ran out");
 }
@@ -124,10 +132,37 @@ async fn what_is_known_of_the_source_stays(world: World) {
         duration_secs: Some(120.1),
         format: "mp4".to_owned(),
     };
-    assert!(world.store.save_progress(&lease, Some(&input), progress(1)).await.expect("saved"));
-    assert!(world.store.save_progress(&lease, None, progress(2)).await.expect("saved"));
+    assert!(
+        world
+            .store
+            .save_progress(&lease, Some(&input), Fetched::default(), progress(1))
+            .await
+            .expect("saved")
+    );
+    assert!(world.store.save_progress(&lease, None, Fetched::default(), progress(2)).await.expect("saved"));
     assert_eq!(world.get(&lease).await.input, Some(input));
     assert!(matches!(world.get(&lease).await.state, JobState::Processing(p) if p.progress == progress(2)));
+}
+
+async fn what_was_fetched_adds_up_over_attempts(world: World) {
+    let fetched = |bytes, requests| Fetched { bytes, requests };
+    let mut lease = world.claimed(&world.key().await, LONG).await;
+    assert!(world.store.save_progress(&lease, None, fetched(100, 1), progress(1)).await.expect("saved"));
+    assert_eq!(world.get(&lease).await.fetched, fetched(100, 1), "while it runs");
+    lease.item.fetched = fetched(5_000_000_000, 2);
+    assert!(world.store.release_job(&lease, Queued::default(), NOW, false).await.expect("released"));
+    assert_eq!(world.get(&lease).await.fetched, lease.item.fetched, "handed back");
+    let again = world.claim(NONE).await;
+    assert_eq!(again.item.fetched, lease.item.fetched, "claimed");
+    let more = fetched(6_000_000_000, 7);
+    assert!(world.store.save_progress(&again, None, more, progress(2)).await.expect("saved"));
+    assert_eq!(world.store.release_expired_jobs(MAX_ATTEMPTS).await.expect("released"), 1);
+    assert_eq!(world.get(&again).await.fetched, more, "the lease ran out");
+    let mut last = world.claim(LONG).await;
+    last.item.fetched = fetched(6_000_000_001, 8);
+    let ended = world.store.finish_job(&last, &completed(&last), draft(), None, NOW).await;
+    assert!(matches!(ended, Ok(Finish::Finished { .. })));
+    assert_eq!(world.get(&last).await.fetched, last.item.fetched, "finished");
 }
 
 async fn a_job_is_not_claimed_before_its_time(world: World) {
@@ -212,6 +247,7 @@ on_both! {
     many_nodes_never_claim_one_job_twice
     progress_never_falls_not_even_over_attempts
     what_is_known_of_the_source_stays
+    what_was_fetched_adds_up_over_attempts
     a_job_is_not_claimed_before_its_time
     a_graceful_hand_back_gives_the_attempt_back_but_not_the_fence
     a_heartbeat_names_what_was_lost

@@ -1,4 +1,4 @@
-use domain::{Completed, JobState, Lease, NodeId, Queued};
+use domain::{Completed, Fetched, JobState, Lease, NodeId, Queued};
 use store::{Ending, Finish};
 
 use crate::on_both;
@@ -28,7 +28,7 @@ async fn a_completed_job_has_its_state_its_event_and_its_delivery(world: World) 
 
 async fn a_failed_job_keeps_how_far_it_came_and_has_no_delivery_unasked(world: World) {
     let lease = world.claimed(&world.key().await, LONG).await;
-    assert!(world.store.save_progress(&lease, None, progress(42)).await.expect("saved"));
+    assert!(world.store.save_progress(&lease, None, Fetched::default(), progress(42)).await.expect("saved"));
     let finish = world.store.finish_job(&lease, &failed(), draft(), None, NOW).await.expect("finished");
     assert_eq!(finish, Finish::Finished { sequence: 1 });
     let job = world.get(&lease).await;
@@ -52,7 +52,9 @@ async fn only_the_newest_lease_changes_a_job(world: World) {
 
     let fenced = world.store.finish_job(&old, &completed(&old), draft(), None, NOW).await;
     assert_eq!(fenced.expect("answered"), Finish::Fenced);
-    assert!(!world.store.save_progress(&old, None, progress(99)).await.expect("answered"));
+    assert!(
+        !world.store.save_progress(&old, None, Fetched::default(), progress(99)).await.expect("answered")
+    );
     assert!(!world.store.release_job(&old, Queued::default(), NOW, true).await.expect("answered"));
     assert_eq!(world.get(&new).await, before, "a fenced lease changed the job");
     assert_eq!(
@@ -66,7 +68,13 @@ async fn only_the_newest_lease_changes_a_job(world: World) {
     for stale in [&old, &new] {
         let again = world.store.finish_job(stale, &failed(), draft(), None, NOW).await;
         assert_eq!(again.expect("answered"), Finish::Fenced, "a job ended twice");
-        assert!(!world.store.save_progress(stale, None, progress(99)).await.expect("answered"));
+        assert!(
+            !world
+                .store
+                .save_progress(stale, None, Fetched::default(), progress(99))
+                .await
+                .expect("answered")
+        );
         assert!(!world.store.release_job(stale, Queued::default(), NOW, true).await.expect("answered"));
     }
     assert_eq!(world.get(&new).await, after);

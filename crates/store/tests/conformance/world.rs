@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::{
-    ApiKey, AudioFormat, BatchId, ChannelCount, DeliveryId, EventId, EventKind, Failed, FailureCode, Job,
-    JobId, JobOptions, JobSpec, JobState, KeyId, Lease, Loudness, LoudnessReport, MeasuredLoudness, Method,
-    NodeId, OutputSpec, Percent, Priority, Progress, PublicFailure, Quality, Queued, ResultFile, SampleRate,
-    Scopes, Secret, SourceHeader, SourceSpec, Span, Step, Timestamp, TrackChoice, WebUrl,
+    ApiKey, AudioFormat, BatchId, ChannelCount, DeliveryId, EventId, EventKind, Failed, FailureCode, Fetched,
+    Job, JobId, JobOptions, JobSpec, JobState, KeyId, Lease, Loudness, LoudnessReport, MeasuredLoudness,
+    Method, NodeId, OutputSpec, Percent, Priority, Progress, PublicFailure, Quality, Queued, ResultFile,
+    SampleRate, Scopes, Secret, SourceHeader, SourceSpec, Span, Step, Timestamp, TrackChoice, WebUrl,
 };
 use sqlx::Connection as _;
 use store::{DatabaseUrl, Ending, EventDraft, Finish, MasterKey, NewKey, Store, Submission, Submitted};
@@ -155,6 +155,7 @@ pub(crate) fn job(key: &KeyId) -> Job {
         created_at: NOW,
         attempts: 0,
         input: None,
+        fetched: Fetched::default(),
         state: JobState::Queued(Queued::default()),
     }
 }
