@@ -4,6 +4,7 @@ mod guard;
 mod http2;
 mod kit;
 mod local;
+mod misbehaving;
 mod nginx;
 mod notify;
 mod receivers;
