@@ -11,7 +11,7 @@ use domain::{BoxFuture, Failure, FailureCode, Fetched, Source};
 
 /// A local file, read where it lies.
 pub struct FileSource {
-    file: Arc<File>,
+    file: File,
     size: u64,
 }
 
@@ -23,7 +23,7 @@ impl FileSource {
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        Ok(Self { file: Arc::new(file), size: metadata.len() })
+        Ok(Self { file, size: metadata.len() })
     }
 }
 
@@ -39,8 +39,9 @@ impl Source for FileSource {
     fn read_at(&self, offset: u64, max_bytes: usize) -> BoxFuture<'_, Result<Vec<u8>, Failure>> {
         Box::pin(async move {
             let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
-            let read = read_file_at(Arc::clone(&self.file), offset, max_bytes.min(left)).await;
-            read.map_err(|cause| {
+            // On this thread: the command line has nothing else to do meanwhile, and packet by packet a change of
+            // threads costs more than the read.
+            read_here(&self.file, offset, max_bytes.min(left)).map_err(|cause| {
                 Failure::permanent(FailureCode::DownloadFailed, "Check that the file can be read.")
                     .with_details("the file cannot be read")
                     .with_private(cause.to_string())
@@ -56,22 +57,25 @@ impl Source for FileSource {
     }
 }
 
-/// Up to `max_bytes` bytes of a file, off the runtime's threads; none only at the end.
-pub(crate) async fn read_file_at(file: Arc<File>, offset: u64, max_bytes: usize) -> io::Result<Vec<u8>> {
+/// Up to `max_bytes` bytes of a file; none only at the end.
+fn read_here(file: &File, offset: u64, max_bytes: usize) -> io::Result<Vec<u8>> {
     if max_bytes == 0 {
         // Past the end an offset may be more than the system takes.
         return Ok(Vec::new());
     }
-    let read = tokio::task::spawn_blocking(move || {
-        let mut bytes = vec![0; max_bytes];
-        let count = loop {
-            match file.read_at(&mut bytes, offset) {
-                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-                read => break read?,
-            }
-        };
-        bytes.truncate(count);
-        Ok(bytes)
-    });
+    let mut bytes = vec![0; max_bytes];
+    let count = loop {
+        match file.read_at(&mut bytes, offset) {
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    bytes.truncate(count);
+    Ok(bytes)
+}
+
+/// The same, off the runtime's threads.
+pub(crate) async fn read_file_at(file: Arc<File>, offset: u64, max_bytes: usize) -> io::Result<Vec<u8>> {
+    let read = tokio::task::spawn_blocking(move || read_here(&file, offset, max_bytes));
     read.await.map_err(io::Error::other)?
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use domain::Step;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
+use crate::ahead::Ahead;
 use crate::attack::{Scene, attempt};
 use crate::av::{self, AvOrder, Host, HostGone, Probe};
 use crate::jail;
@@ -47,7 +48,7 @@ fn live(socket: OwnedFd, into: OwnedFd, zygote: Pid) -> i32 {
     let Ok((socket, into)) = jail::hand_over(socket, into) else {
         return NO_ORDER;
     };
-    let mut host = SocketHost { socket, said: None };
+    let mut host = SocketHost { socket, said: None, ahead: Ahead::default() };
     let Some(order) = host.order() else {
         return NO_ORDER;
     };
@@ -81,6 +82,7 @@ struct SocketHost {
     socket: File,
     /// The progress that was told last, and when.
     said: Option<(Step, Instant)>,
+    ahead: Ahead,
 }
 
 impl SocketHost {
@@ -99,6 +101,20 @@ impl SocketHost {
         Ok(body)
     }
 
+    /// Bytes of the source, end to end.
+    fn ask(&mut self, ranges: Vec<Range<u64>>) -> Result<Vec<u8>, HostGone> {
+        let most: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        self.send(&FromChild::Read(ranges))?;
+        match self.receive_header()? {
+            (DATA_TAG, length) if length as u64 <= most => {
+                let mut bytes = vec![0; length];
+                self.receive_body(&mut bytes)?;
+                Ok(bytes)
+            }
+            _ => Err(HostGone),
+        }
+    }
+
     /// The first frame. `None` if it is none that this build understands.
     fn order(&mut self) -> Option<Order> {
         let (tag, length) = self.receive_header().ok()?;
@@ -110,18 +126,21 @@ impl SocketHost {
 
 impl Host for SocketHost {
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<usize, HostGone> {
-        let max_bytes = buf.len().min(MAX_READ_BYTES);
-        if max_bytes == 0 {
+        let room = buf.len().min(MAX_READ_BYTES);
+        if room == 0 {
             return Ok(0);
         }
-        self.send(&FromChild::Read { offset, max_bytes })?;
-        match self.receive_header()? {
-            (DATA_TAG, length) if length <= max_bytes => {
-                self.receive_body(&mut buf[..length])?;
-                Ok(length)
-            }
-            _ => Err(HostGone),
+        if let Some(bytes) = self.ahead.take(offset, room) {
+            buf[..bytes.len()].copy_from_slice(&bytes);
+            return Ok(bytes.len());
         }
+        let wanted = offset..offset.saturating_add(room as u64);
+        let following = self.ahead.following(&wanted);
+        let bytes = self.ask([&[wanted], following.as_slice()].concat())?;
+        let (first, rest) = bytes.split_at(room.min(bytes.len()));
+        buf[..first.len()].copy_from_slice(first);
+        self.ahead.hold(&following, rest);
+        Ok(first.len())
     }
 
     fn size(&mut self) -> Result<u64, HostGone> {
@@ -137,6 +156,7 @@ impl Host for SocketHost {
     }
 
     fn plan(&mut self, ranges: &[Range<u64>]) {
+        self.ahead.plan(ranges);
         // A parent that is gone is noticed at the next read; so in the two below.
         let _ = self.send(&FromChild::Plan(ranges.to_vec()));
     }

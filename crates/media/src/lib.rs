@@ -7,6 +7,7 @@
 //! come from), `child` (what one does), `jail` (what it cannot do), `protocol` (what the two say), `attack` (what
 //! `doctor` tries) and `av` (the extraction).
 
+mod ahead;
 mod attack;
 mod av;
 mod child;

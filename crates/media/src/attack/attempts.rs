@@ -225,7 +225,8 @@ fn grow() -> ! {
 
 /// Sends bytes that are no message, then waits to be killed for it.
 fn dawdle(socket: &mut File) -> ! {
-    let question = FromChild::Read { offset: 0, max_bytes: 4096 }.encode();
+    let page = 0..4096;
+    let question = FromChild::Read(vec![page]).encode();
     let mut answer = [0; HEADER_BYTES + 4096];
     while socket.write_all(&question).is_ok() {
         if socket.read(&mut answer).is_err() {

@@ -6,7 +6,7 @@ use domain::{Extracted, Failure, FailureCode, Retry, Step};
 
 use super::codec::place_of;
 use super::extracted::{read_extracted, write_extracted};
-use super::{MAX_PLANNED_RANGES, MAX_READ_BYTES, MAX_TEXT_BYTES, Malformed, Reader, Writer};
+use super::{MAX_PLANNED_RANGES, MAX_READ_BYTES, MAX_READ_RANGES, MAX_TEXT_BYTES, Malformed, Reader, Writer};
 use crate::av::Probe;
 use crate::jail::Wall;
 
@@ -27,8 +27,9 @@ const RETRIES: [Retry; 2] = [Retry::Never, Retry::Worthwhile];
 /// One message of a child.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum FromChild {
-    /// Wants bytes of the source: 1 to [`MAX_READ_BYTES`].
-    Read { offset: u64, max_bytes: usize },
+    /// Wants these ranges of the source, end to end in one answer: all of each but the last, of which some will do.
+    /// 1 to [`MAX_READ_RANGES`], of 1 to [`MAX_READ_BYTES`] together.
+    Read(Vec<Range<u64>>),
     /// Wants the source's length.
     Size,
     /// Will read these.
@@ -51,14 +52,11 @@ impl FromChild {
     /// The whole frame.
     pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Read { offset, max_bytes } => {
-                Writer::new(READ_TAG).u64(*offset).u32((*max_bytes).min(MAX_READ_BYTES) as u32)
-            }
+            Self::Read(ranges) => write_ranges(Writer::new(READ_TAG), ranges),
             Self::Size => Writer::new(SIZE_TAG),
-            Self::Plan(ranges) => ranges
-                .iter()
-                .take(MAX_PLANNED_RANGES)
-                .fold(Writer::new(PLAN_TAG), |writer, range| writer.u64(range.start).u64(range.end)),
+            Self::Plan(ranges) => {
+                write_ranges(Writer::new(PLAN_TAG), &ranges[..ranges.len().min(MAX_PLANNED_RANGES)])
+            }
             Self::Probe(probe) => {
                 Writer::new(PROBE_TAG).text(&probe.format).optional_f64(probe.duration_secs)
             }
@@ -84,7 +82,8 @@ impl FromChild {
     /// Refuses a frame that is longer than its kind can be, before its body is read.
     pub(crate) fn check_header(tag: u8, body_bytes: usize) -> Result<(), Malformed> {
         let most = match tag {
-            READ_TAG..=SIZE_TAG => 12,
+            READ_TAG => MAX_READ_RANGES * 16,
+            SIZE_TAG => 0,
             PLAN_TAG => MAX_PLANNED_RANGES * 16,
             PROBE_TAG..=ATTACKED_TAG => 2 * MAX_TEXT_BYTES + 64,
             _ => return Err(Malformed("a message's kind does not exist")),
@@ -95,12 +94,13 @@ impl FromChild {
     /// Reads the body of a frame.
     pub(crate) fn decode(tag: u8, body: &[u8]) -> Result<Self, Malformed> {
         Self::check_header(tag, body.len())?;
-        if tag == PLAN_TAG {
-            return read_plan(body).map(Self::Plan);
+        match tag {
+            READ_TAG => return read_read(body).map(Self::Read),
+            PLAN_TAG => return read_ranges(body).map(Self::Plan),
+            _ => {}
         }
         let mut reader = Reader::new(body);
         let message = match tag {
-            READ_TAG => read_read(&mut reader)?,
             SIZE_TAG => Self::Size,
             PROBE_TAG => Self::Probe(read_probe(&mut reader)?),
             PROGRESS_TAG => Self::Progress {
@@ -118,18 +118,22 @@ impl FromChild {
     }
 }
 
-fn read_read(reader: &mut Reader<'_>) -> Result<FromChild, Malformed> {
-    let (offset, max_bytes) = (reader.u64()?, reader.u32()? as usize);
-    if max_bytes == 0 || max_bytes > MAX_READ_BYTES || offset > i64::MAX as u64 {
-        return Err(Malformed("a read is out of bounds"));
-    }
-    Ok(FromChild::Read { offset, max_bytes })
+fn write_ranges(writer: Writer, ranges: &[Range<u64>]) -> Writer {
+    ranges.iter().fold(writer, |writer, range| writer.u64(range.start).u64(range.end))
 }
 
-fn read_plan(body: &[u8]) -> Result<Vec<Range<u64>>, Malformed> {
+fn read_read(body: &[u8]) -> Result<Vec<Range<u64>>, Malformed> {
+    let ranges = read_ranges(body)?;
+    // Each is below 2^63, and there are few, but their sum may still be more than 64 bits hold.
+    let bytes = ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.end - range.start));
+    let is_bounded = (1..=MAX_READ_BYTES as u64).contains(&bytes);
+    if is_bounded { Ok(ranges) } else { Err(Malformed("a read is out of bounds")) }
+}
+
+fn read_ranges(body: &[u8]) -> Result<Vec<Range<u64>>, Malformed> {
     let (pairs, rest) = body.as_chunks::<16>();
     if !rest.is_empty() {
-        return Err(Malformed("a plan is cut off"));
+        return Err(Malformed("a list of ranges is cut off"));
     }
     pairs
         .iter()
@@ -139,7 +143,7 @@ fn read_plan(body: &[u8]) -> Result<Vec<Range<u64>>, Malformed> {
             if range.start < range.end && range.end <= i64::MAX as u64 {
                 Ok(range)
             } else {
-                Err(Malformed("a planned range is out of bounds"))
+                Err(Malformed("a range is out of bounds"))
             }
         })
         .collect()
@@ -175,8 +179,10 @@ mod tests {
     use crate::protocol::{HEADER_BYTES, parse_header};
 
     fn samples() -> Vec<FromChild> {
+        let largest = 7..7 + MAX_READ_BYTES as u64;
         let mut samples = vec![
-            FromChild::Read { offset: 7, max_bytes: MAX_READ_BYTES },
+            FromChild::Read(vec![largest]),
+            FromChild::Read(vec![7..9, 100..101, 50..60]),
             FromChild::Size,
             FromChild::Plan(vec![0..10, 20..30]),
             FromChild::Probe(Probe { format: "mp4".to_owned(), duration_secs: Some(120.5) }),
@@ -201,8 +207,16 @@ mod tests {
         for message in samples() {
             let frame = message.encode();
             assert_eq!(decode_frame(&frame), Ok(message.clone()));
-            let is_whole =
-                |end: usize| matches!(message, FromChild::Plan(_)) && (end - HEADER_BYTES).is_multiple_of(16);
+            // What ends between two ranges is a shorter list; a read wants one at least.
+            let least = match message {
+                FromChild::Plan(_) => 0,
+                FromChild::Read(_) => 16,
+                _ => usize::MAX,
+            };
+            let is_whole = |end: usize| {
+                let body_bytes = end - HEADER_BYTES;
+                body_bytes >= least && body_bytes.is_multiple_of(16)
+            };
             for end in (HEADER_BYTES..frame.len()).filter(|end| !is_whole(*end)) {
                 assert!(decode_frame(&frame[..end]).is_err(), "{message:?} cut at {end} was taken");
             }
@@ -225,9 +239,18 @@ mod tests {
         let cases: Vec<(&str, Vec<u8>)> = vec![
             ("unknown kind", Writer::new(200).finish()),
             ("kind 0", Writer::new(0).finish()),
-            ("read of nothing", Writer::new(READ_TAG).u64(0).u32(0).finish()),
-            ("read of 2 GiB", Writer::new(READ_TAG).u64(0).u32(1 << 31).finish()),
-            ("read beyond any file", Writer::new(READ_TAG).u64(u64::MAX).u32(1).finish()),
+            ("read of no range", Writer::new(READ_TAG).finish()),
+            ("read of nothing", Writer::new(READ_TAG).u64(5).u64(5).finish()),
+            ("read of 2 GiB", Writer::new(READ_TAG).u64(0).u64(1 << 31).finish()),
+            ("read beyond any file", Writer::new(READ_TAG).u64(u64::MAX - 1).u64(u64::MAX).finish()),
+            (
+                "reads of 2 MiB together",
+                write_ranges(Writer::new(READ_TAG), &[0..1 << 20, 0..1 << 20]).finish(),
+            ),
+            (
+                "reads whose sum wraps",
+                write_ranges(Writer::new(READ_TAG), &vec![0..i64::MAX as u64; 3]).finish(),
+            ),
             ("plan backwards", Writer::new(PLAN_TAG).u64(9).u64(3).finish()),
             ("plan beyond any file", Writer::new(PLAN_TAG).u64(0).u64(u64::MAX).finish()),
             ("probe without a name", Writer::new(PROBE_TAG).text("").u8(0).finish()),
@@ -248,7 +271,9 @@ mod tests {
         for (name, frame) in cases {
             assert!(decode_frame(&frame).is_err(), "{name} was taken");
         }
-        assert!(FromChild::check_header(PLAN_TAG, u32::MAX as usize).is_err(), "4 GiB would be read");
+        for tag in [PLAN_TAG, READ_TAG] {
+            assert!(FromChild::check_header(tag, u32::MAX as usize).is_err(), "4 GiB would be read");
+        }
     }
 
     #[test]

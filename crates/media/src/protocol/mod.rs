@@ -13,10 +13,13 @@ pub(crate) use from_child::FromChild;
 pub(crate) use to_child::{DATA_TAG, Order, SIZE_TAG, Task, size_frame};
 
 /// Changes with every change of a message, so that a child of another build refuses its order.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 
 /// The most that one read may ask for, in bytes: what the parent holds in memory for a child.
 pub(crate) const MAX_READ_BYTES: usize = 1 << 20;
+
+/// Ranges that one read may ask for.
+pub(crate) const MAX_READ_RANGES: usize = 1_024;
 
 /// Ranges in one plan. A plan is a hint, so the child cuts off what is beyond.
 pub(crate) const MAX_PLANNED_RANGES: usize = 65_536;

@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use domain::{ExtractOrder, Extracted, Failure, InputFile};
+use domain::{ExtractOrder, Extracted, Failure, InputFile, Source};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -12,7 +13,7 @@ use super::patience::Patience;
 use crate::av::Probe;
 use crate::jail::Wall;
 use crate::protocol::{
-    DATA_TAG, FromChild, HEADER_BYTES, Malformed, Order, header, parse_header, size_frame,
+    DATA_TAG, FromChild, HEADER_BYTES, MAX_READ_BYTES, Malformed, Order, header, parse_header, size_frame,
 };
 use crate::zygote::Running;
 
@@ -108,13 +109,10 @@ impl<'a> Conversation<'a> {
             (FromChild::Failed(failure), _) => Err(Talked::Failed(failure)),
             (FromChild::Refused { wall, cause }, _) => Err(Talked::Refused { wall, cause }),
             (FromChild::Attacked { through, detail }, _) => Err(Talked::Attacked { through, detail }),
-            (FromChild::Read { offset, max_bytes }, Some(job)) => {
-                let data = self.unless_ended(job.source.read_at(offset, max_bytes)).await?;
-                // A source that gave more than was asked would be cut, not trusted to fit the child's buffer.
-                let data = &data[..data.len().min(max_bytes)];
-                self.patience.has_read(offset, data.len());
+            (FromChild::Read(ranges), Some(job)) => {
+                let data = self.read(&*job.source, &ranges).await?;
                 self.send(&header(DATA_TAG, data.len())).await?;
-                self.send(data).await
+                self.send(&data).await
             }
             (FromChild::Size, Some(job)) => {
                 let size = self.unless_ended(job.source.size()).await?;
@@ -139,6 +137,36 @@ impl<'a> Conversation<'a> {
             }
             (_, None) => Err(Talked::Nonsense(Malformed("an attack asked for a source"))),
         }
+    }
+
+    /// The bytes of these ranges, end to end: all of each but the last, of which some will do; less where the source
+    /// ends.
+    async fn read(&mut self, source: &dyn Source, ranges: &[Range<u64>]) -> Result<Vec<u8>, Talked> {
+        let mut data = Vec::new();
+        for (place, range) in ranges.iter().enumerate() {
+            let is_last = place + 1 == ranges.len();
+            let mut at = range.start;
+            while at < range.end {
+                let most = usize::try_from(range.end - at).unwrap_or(MAX_READ_BYTES);
+                let mut piece = self.unless_ended(source.read_at(at, most)).await?;
+                if piece.is_empty() {
+                    return Ok(data);
+                }
+                // A source that gave more than was asked would be cut, not trusted to fit the child's buffer.
+                piece.truncate(most);
+                self.patience.has_read(at, piece.len());
+                at += piece.len() as u64;
+                if data.is_empty() {
+                    data = piece
+                } else {
+                    data.extend(piece)
+                }
+                if is_last {
+                    break;
+                }
+            }
+        }
+        Ok(data)
     }
 
     /// Waits for the source, but not for a child that died meanwhile. The stall clock stands still: it is not the
