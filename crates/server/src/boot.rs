@@ -114,7 +114,7 @@ pub(crate) async fn supervisor(settings: &Settings) -> Result<Supervisor, Stop> 
             max_probe_bytes: settings.max_probe_bytes,
             max_damaged_percent: settings.max_damaged_percent,
             max_soundless_packets: settings.max_soundless_packets,
-            ..AvLimits::default()
+            encoder_threads: settings.encoder_threads(),
         },
         ..SupervisorConfig::default()
     };

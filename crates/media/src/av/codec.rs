@@ -50,6 +50,9 @@ impl Codec {
         context.sample_fmt = format;
         context.ch_layout = layout(encoding, source).raw();
         context.thread_count = 1;
+        if encoding.format == AudioFormat::Flac {
+            context.frame_size = FLAC_FRAME;
+        }
         // Deterministic: the same input gives the same bytes, and no version of a library is written into them.
         context.flags |= flag(sys::AV_CODEC_FLAG_BITEXACT) | flag(sys::AV_CODEC_FLAG_GLOBAL_HEADER);
         match encoding.spending {
@@ -105,6 +108,9 @@ impl Codec {
     }
 }
 
+// SAFETY: it is owned alone, and no encoder of libav minds which thread calls it.
+unsafe impl Send for Codec {}
+
 impl Drop for Codec {
     fn drop(&mut self) {
         // SAFETY: frees what `try_open` allocated, once; null is fine.
@@ -133,12 +139,19 @@ fn encoder(encoding: &Encoding) -> (&'static CStr, AVSampleFormat) {
     }
 }
 
+/// Samples a channel in a frame of FLAC: what its reference encoder takes. libav's own choice of 4608 costs 0.3 % more
+/// bytes on music.
+const FLAC_FRAME: c_int = 4096;
+
 /// What only this encoder understands.
 fn private_options(encoding: &Encoding) -> &'static [(&'static CStr, &'static CStr)] {
     match (encoding.format, encoding.spending) {
         // A bitrate that was asked for is kept to, frame by frame as closely as Opus can without losing quality.
         (AudioFormat::Opus, Spending::Constant(_)) => &[(c"vbr", c"constrained")],
         (AudioFormat::Opus, _) => &[(c"vbr", c"on")],
+        // With libav's own 15 bits, predicting from 16-bit samples takes 64-bit arithmetic: a sixth more time for
+        // 0.1 % fewer bytes.
+        (AudioFormat::Flac, Spending::Lossless(..=16)) => &[(c"lpc_coeff_precision", c"13")],
         _ => &[],
     }
 }

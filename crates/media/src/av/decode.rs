@@ -11,7 +11,7 @@ use super::ffi::{AvError, Frame, text};
 use super::input::Input;
 use super::packet::Packet;
 use super::track::Track;
-use super::{AvLimits, failures, whitelist};
+use super::{failures, whitelist};
 
 /// The largest frame taken, in samples a channel: FLAC's largest block is 65,535; PCM comes in packets of some 1,000s.
 const MOST_FRAME_SAMPLES: i64 = 1 << 20;
@@ -21,7 +21,7 @@ pub(super) struct Decoder(*mut sys::AVCodecContext);
 
 impl Decoder {
     /// Opens the one for the track.
-    pub(super) fn open(input: &Input<'_>, track: &Track, limits: &AvLimits) -> Result<Self, Failure> {
+    pub(super) fn open(input: &Input<'_>, track: &Track) -> Result<Self, Failure> {
         let unusable =
             |cause: AvError| failures::undecodable(format!("no decoder takes this {}: {cause}", track.codec));
         // SAFETY: the parameters live as long as the input; a codec lives for good.
@@ -47,7 +47,7 @@ impl Decoder {
         // SAFETY: the context is ours and not open yet.
         unsafe {
             (*decoder.0).pkt_timebase = track.time_base.raw();
-            (*decoder.0).thread_count = i32::try_from(limits.threads.max(1)).unwrap_or(1);
+            (*decoder.0).thread_count = 1;
             (*decoder.0).max_samples = MOST_FRAME_SAMPLES;
         }
         decoder.allow_only_listed().map_err(unusable)?;

@@ -10,6 +10,7 @@ use domain::{AudioFormat, Failure};
 use ffmpeg_sys_next as sys;
 
 use super::codec::Codec;
+use super::crew::Crew;
 use super::failures;
 use super::ffi::{AvError, Frame, Layout, Shape};
 use super::mux::{Muxer, Origin, Parameters};
@@ -25,6 +26,10 @@ pub(super) struct Encoder {
     shape: Shape,
     /// Samples a channel that were encoded.
     encoded: i64,
+    /// Who encodes instead of `codec`, where several do.
+    crew: Option<Crew>,
+    /// Samples a channel that were muxed, of what the crew encoded.
+    muxed: i64,
 }
 
 impl Encoder {
@@ -44,6 +49,8 @@ impl Encoder {
             queue: ptr::null_mut(),
             packet: Packet::new().map_err(failed)?,
             encoded: 0,
+            crew: None,
+            muxed: 0,
         };
         match encoder.begin(encoding.format) {
             Ok(()) => Ok(encoder),
@@ -61,6 +68,20 @@ impl Encoder {
         }
         let parameters = Parameters::of_encoder(self.codec.get())?;
         self.muxer.begin(format, &parameters, self.codec.get().sample_rate, Origin::Encoder)
+    }
+
+    /// Has so many threads encode, where the format lets them without another result: FLAC does.
+    pub(super) fn on_threads(
+        mut self,
+        threads: u32,
+        encoding: &Encoding,
+        source: &Layout,
+    ) -> Result<Self, Failure> {
+        if threads > 1 && encoding.format == AudioFormat::Flac {
+            let crew = Crew::open(encoding, source, threads);
+            self.crew = Some(crew.map_err(|cause| failures::internal("the encoders", cause))?);
+        }
+        Ok(self)
     }
 
     /// What samples it takes.
@@ -93,8 +114,25 @@ impl Encoder {
         })?;
         frame.get_mut().pts = self.encoded;
         self.encoded += i64::from(samples);
-        self.codec.send(Some(&frame))?;
-        self.mux()
+        match self.crew.take() {
+            Some(mut crew) => {
+                crew.push(frame, |bytes, samples| self.mux_frame(bytes, samples))?;
+                self.crew = Some(crew);
+                Ok(())
+            }
+            None => {
+                self.codec.send(Some(&frame))?;
+                self.mux()
+            }
+        }
+    }
+
+    /// Writes a frame that the crew encoded.
+    fn mux_frame(&mut self, bytes: &[u8], samples: u32) -> Result<(), AvError> {
+        self.packet.fill(bytes)?;
+        self.packet.place(self.muxed, i64::from(samples));
+        self.muxed += i64::from(samples);
+        self.muxer.write(&self.packet, self.codec.get().sample_rate)
     }
 
     /// Writes the packets that the encoder has ready.
@@ -122,8 +160,16 @@ impl Encoder {
         if rest > 0 {
             self.encode(rest)?;
         }
-        self.codec.send(None)?;
-        self.mux()?;
+        if let Some(crew) = self.crew.take() {
+            let begun = Parameters::of_encoder(self.codec.get())?;
+            let header = crew.finish(begun.extradata(), |bytes, samples| self.mux_frame(bytes, samples))?;
+            // The encoder itself tells the muxer so, too.
+            self.packet.announce(&header.ok_or(AvError::STOP)?)?;
+            self.muxer.write(&self.packet, self.codec.get().sample_rate)?;
+        } else {
+            self.codec.send(None)?;
+            self.mux()?;
+        }
         self.muxer.complete()
     }
 

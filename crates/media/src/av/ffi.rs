@@ -277,6 +277,9 @@ impl Frame {
     }
 }
 
+// SAFETY: it is owned alone; the count of who shares its samples is atomic.
+unsafe impl Send for Frame {}
+
 impl Drop for Frame {
     fn drop(&mut self) {
         let mut frame = self.0.as_ptr();

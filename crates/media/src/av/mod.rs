@@ -3,18 +3,21 @@
 //! Start with `pipeline`. What it stands on, from the source to the result: `reader` (bytes of the host), `input` (the
 //! container), `track`, `language`, `container` and `marks` (which stream, where, whole?), `demux`. Then either `copy`
 //! (packets as they are) or `decode`, `playback` (sound as a correct player would play it, by `timeline`, cut to the
-//! `part` that was asked for), `resample`, `loudness`, `quality` (the table), `codec`, `encode`. Last `mux` and `output`.
+//! `part` that was asked for), `resample`, `loudness`, `quality` (the table), `codec`, `crew` and `flac` (several
+//! encoders at once), `encode`. Last `mux` and `output`.
 //! `whitelist` says what may be opened at all; `ffi` and `packet` own libav's values; `failures` has the sentences,
 //! `progress` tells how far it is.
 
 mod codec;
 mod container;
 mod copy;
+mod crew;
 mod decode;
 mod demux;
 mod encode;
 mod failures;
 mod ffi;
+mod flac;
 mod input;
 mod language;
 mod loudness;
@@ -83,8 +86,8 @@ pub struct AvLimits {
     pub max_soundless_packets: u32,
     /// Bytes read before the container must be understood.
     pub max_probe_bytes: u64,
-    /// Threads that an encoder or decoder may use.
-    pub threads: u32,
+    /// Threads that encode, where a format lets several: FLAC.
+    pub encoder_threads: u32,
 }
 
 impl Default for AvLimits {
@@ -102,7 +105,7 @@ impl Default for AvLimits {
             max_soundless_packets: 500,
             // libav's own default is 5 MB; a moov box of a day-long recording is larger and is not counted here.
             max_probe_bytes: 16 << 20,
-            threads: 1,
+            encoder_threads: 1,
         }
     }
 }

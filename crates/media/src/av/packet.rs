@@ -86,6 +86,21 @@ impl Packet {
         Ok(())
     }
 
+    /// Holds nothing but new parameters of its codec.
+    pub(super) fn announce(&mut self, extradata: &[u8]) -> Result<(), AvError> {
+        self.clear();
+        // SAFETY: the packet is ours and empty; on success it has room for so many bytes.
+        unsafe {
+            let kind = sys::AVPacketSideDataType::AV_PKT_DATA_NEW_EXTRADATA;
+            let room = sys::av_packet_new_side_data(self.as_ptr(), kind, extradata.len());
+            if room.is_null() {
+                return Err(AvError::MEMORY);
+            }
+            ptr::copy_nonoverlapping(extradata.as_ptr(), room, extradata.len());
+        }
+        Ok(())
+    }
+
     /// Makes it ready for a muxer: when it plays and how long, in the muxer's time base, and nothing beside.
     pub(super) fn place(&mut self, time: i64, duration: i64) {
         // SAFETY: the packet is ours.

@@ -49,7 +49,7 @@ fn copy_or_encode(
 ) -> Result<Extracted, Failure> {
     let mut demux = Demux::open(host, limits, output.track.as_ref())?;
     let as_it_is = Wish { output, gain: 1.0, most_kbps: None };
-    let Some(plan) = copy::plan(&mut demux, output, limits)? else {
+    let Some(plan) = copy::plan(&mut demux, output)? else {
         return encode(Playback::of(demux, limits, output)?, as_it_is, limits, into);
     };
     match copy::copy(plan, demux, limits, Rc::clone(&into))? {
@@ -95,7 +95,12 @@ fn encode(
     if let Some(most_kbps) = wish.most_kbps {
         encoding = quality::within(encoding, most_kbps);
     }
-    let mut encoder = Encoder::open(&encoding, &shape(&playback)?.layout, into, limits.max_output_bytes)?;
+    let source = shape(&playback)?.layout;
+    let mut encoder = Encoder::open(&encoding, &source, into, limits.max_output_bytes)?.on_threads(
+        limits.encoder_threads,
+        &encoding,
+        &source,
+    )?;
     let mut resampler = Resampler::new(encoder.shape().clone(), wish.gain);
     let mut progress = Telling::new(Step::Extracting, playback.duration_secs(), playback.host());
     while let Some(frame) = playback.next()? {

@@ -109,7 +109,7 @@ impl<'h> Playback<'h> {
     /// Decodes up to the first frame.
     pub(super) fn of(mut demux: Demux<'h>, limits: &AvLimits, output: &OutputSpec) -> Result<Self, Failure> {
         let track = demux.track().clone();
-        let decoder = Decoder::open(demux.input(), &track, limits)?;
+        let decoder = Decoder::open(demux.input(), &track)?;
         let mut playback = Self {
             timeline: Timeline::new(demux.zero_secs(), most_hole_secs(&mut demux)),
             part: Part::new(output.span),

@@ -92,7 +92,7 @@ fn write_limits(writer: Writer, limits: &AvLimits) -> Writer {
         max_damaged_percent,
         max_soundless_packets,
         max_probe_bytes,
-        threads,
+        encoder_threads,
     } = *limits;
     writer
         .u64(max_decoded_samples)
@@ -101,7 +101,7 @@ fn write_limits(writer: Writer, limits: &AvLimits) -> Writer {
         .u32(max_damaged_percent)
         .u32(max_soundless_packets)
         .u64(max_probe_bytes)
-        .u32(threads)
+        .u32(encoder_threads)
 }
 
 fn read_limits(reader: &mut Reader<'_>) -> Result<AvLimits, Malformed> {
@@ -112,7 +112,7 @@ fn read_limits(reader: &mut Reader<'_>) -> Result<AvLimits, Malformed> {
         max_damaged_percent: reader.u32()?,
         max_soundless_packets: reader.u32()?,
         max_probe_bytes: reader.u64()?,
-        threads: reader.u32()?,
+        encoder_threads: reader.u32()?,
     })
 }
 

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use domain::{BoxFuture, ExtractOrder, Extracted, Extractor, Failure};
@@ -35,7 +36,7 @@ pub struct SupervisorConfig {
     pub stall_timeout: Duration,
     /// How long one extraction may take in all, fetching included.
     pub total_timeout: Duration,
-    /// What one extraction may cost inside the child.
+    /// What one extraction may cost inside the child. Of its encoder threads, all extractions together have so many.
     pub av: AvLimits,
 }
 
@@ -81,6 +82,32 @@ pub struct Supervisor {
     config: SupervisorConfig,
     /// Where new children come from. Jobs hold the one they began with.
     zygote: Mutex<Arc<Zygote>>,
+    /// Extractions that run.
+    running: AtomicU32,
+}
+
+/// One extraction among those that run, for as long as it lives.
+struct Share<'a> {
+    running: &'a AtomicU32,
+    /// How many run, itself included, at its start.
+    of: u32,
+}
+
+impl<'a> Share<'a> {
+    fn take(running: &'a AtomicU32) -> Self {
+        Self { running, of: running.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+
+    /// Its part of so many threads: at least one.
+    fn threads(&self, all: u32) -> u32 {
+        (all / self.of).max(1)
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What came of an attack.
@@ -101,7 +128,7 @@ impl Supervisor {
     /// What is missing, and what to do about it.
     pub async fn start(config: SupervisorConfig) -> Result<Self, MediaError> {
         let zygote = Zygote::start(config.program.clone()).await.map_err(MediaError::Zygote)?;
-        let supervisor = Self { config, zygote: Mutex::new(zygote) };
+        let supervisor = Self { config, zygote: Mutex::new(zygote), running: AtomicU32::new(0) };
         let (talked, ended) = supervisor.try_attack(Attack::None, Walls::ALL).await?;
         match talked {
             Talked::Attacked { through: false, .. } => Ok(supervisor),
@@ -233,7 +260,29 @@ async fn end(child: &mut crate::zygote::Running, talked: &Talked) -> Ended {
 
 impl Extractor for Supervisor {
     fn extract<'a>(&'a self, order: ExtractOrder<'a>) -> BoxFuture<'a, Result<Extracted, Failure>> {
-        let task = Task::Extract { output: order.output.clone(), limits: self.config.av.clone() };
-        Box::pin(self.extract_task(task, order))
+        Box::pin(async move {
+            let share = Share::take(&self.running);
+            let encoder_threads = share.threads(self.config.av.encoder_threads);
+            let limits = AvLimits { encoder_threads, ..self.config.av.clone() };
+            self.extract_task(Task::Extract { output: order.output.clone(), limits }, order).await
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_shared_among_those_that_run() {
+        let running = AtomicU32::new(0);
+        let first = Share::take(&running);
+        assert_eq!(first.threads(4), 4);
+        let second = Share::take(&running);
+        assert_eq!(second.threads(4), 2);
+        let third = Share::take(&running);
+        assert_eq!((third.threads(4), third.threads(2), third.threads(0)), (1, 1, 1));
+        drop((first, second));
+        assert_eq!(Share::take(&running).threads(4), 2, "beside the third");
     }
 }

@@ -81,7 +81,7 @@ fn an_unfit_copy_is_encoded() -> Result<(), Failed> {
 }
 
 fn threads_work() -> Result<(), Failed> {
-    let av = AvLimits { threads: 4, ..AvLimits::default() };
+    let av = AvLimits { encoder_threads: 4, ..AvLimits::default() };
     run(async {
         let supervisor = start(SupervisorConfig { av, ..SupervisorConfig::default() }).await;
         for format in [AudioFormat::Flac, AudioFormat::Aac] {

@@ -7,6 +7,8 @@ use super::{ConfigError, Role, Settings};
 /// Less leaves several connections nothing to do; more than the other fits no machine with several jobs.
 const LEAST_WINDOW_BYTES: u64 = 1 << 20;
 const MOST_WINDOW_BYTES: u64 = 1 << 30;
+/// Each has an encoder and some megabytes of samples; beyond this an extraction no longer fits its memory.
+pub(super) const MOST_ENCODER_THREADS: u32 = 64;
 
 fn refuse(text: &str) -> Result<(), ConfigError> {
     Err(ConfigError(text.to_owned()))
@@ -49,6 +51,9 @@ pub(super) fn values(settings: &Settings) -> Result<(), ConfigError> {
         ("header_read_timeout", u64::from(!settings.header_read_timeout.is_zero())),
         ("request_timeout", u64::from(!settings.request_timeout.is_zero())),
     ];
+    if settings.encoder_threads > MOST_ENCODER_THREADS {
+        return refuse("encoder_threads: must be at most 64, for which there is memory");
+    }
     if settings.max_damaged_percent > 100 {
         return refuse("max_damaged_percent: must be 0 to 100");
     }

@@ -175,6 +175,7 @@ pub(crate) struct Settings {
     pub(crate) max_probe_bytes: u64,
     pub(crate) max_damaged_percent: u32,
     pub(crate) max_soundless_packets: u32,
+    encoder_threads: u32,
 
     #[serde(deserialize_with = "values::duration")]
     pub(crate) webhook_timeout: Duration,
@@ -255,10 +256,22 @@ impl Settings {
     /// Extractions at once on this node.
     pub(crate) fn workers(&self) -> usize {
         match self.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            0 => cores(),
             workers => workers,
         }
     }
+
+    /// Threads that all extractions of this node have for encoding.
+    pub(crate) fn encoder_threads(&self) -> u32 {
+        match self.encoder_threads {
+            0 => u32::try_from(cores()).unwrap_or(u32::MAX).min(check::MOST_ENCODER_THREADS),
+            threads => threads,
+        }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ use domain::{AudioFormat, Failure, OutputSpec};
 
 use super::super::decode::Decoder;
 use super::super::demux::Demux;
+use super::super::failures;
 use super::super::ffi::AvError;
 use super::super::mux::Parameters;
 use super::super::playback::is_usable_rate;
 use super::super::quality::{self, Given, Spending};
 use super::super::track::Track;
-use super::super::{AvLimits, failures};
 use super::aac::AudioConfig;
 use super::framing::{Blocks, Framing, aac_samples};
 
@@ -49,11 +49,7 @@ impl Plan {
 }
 
 /// Decides by the header. `None`: this is to be encoded.
-pub(in super::super) fn plan(
-    demux: &mut Demux<'_>,
-    output: &OutputSpec,
-    limits: &AvLimits,
-) -> Result<Option<Plan>, Failure> {
+pub(in super::super) fn plan(demux: &mut Demux<'_>, output: &OutputSpec) -> Result<Option<Plan>, Failure> {
     let track = demux.track().clone();
     let is_other = output.normalize.is_some() || !output.span.is_whole();
     if is_other || !is_usable_rate(track.rate) || codec_of(&track) != Some(output.format) {
@@ -63,7 +59,7 @@ pub(in super::super) fn plan(
     let parameters = parameters.map_err(|cause| failures::internal("the track's parameters", cause))?;
     let Some((framing, mut given)) = framing(&track, parameters.extradata()) else { return Ok(None) };
     let framing = match framing {
-        Framing::Aac(_) => match closer_look(demux, &track, parameters.extradata(), limits)? {
+        Framing::Aac(_) => match closer_look(demux, &track, parameters.extradata())? {
             Some((framing, rate, channels)) => {
                 given = Given { rate, channels, ..given };
                 framing
@@ -135,14 +131,13 @@ fn closer_look(
     demux: &mut Demux<'_>,
     track: &Track,
     extradata: &[u8],
-    limits: &AvLimits,
 ) -> Result<Option<(Framing, u32, u16)>, Failure> {
     let Some(config) = AudioConfig::parse(extradata) else { return Ok(None) };
     let framed = |rate, channels| Some((Framing::Aac(aac_samples(rate, config.core_rate)), rate, channels));
     if config.is_plain || config.core_rate > MOST_CORE_RATE {
         return Ok(framed(track.rate, track.channels));
     }
-    let mut decoder = Decoder::open(demux.input(), track, limits)?;
+    let mut decoder = Decoder::open(demux.input(), track)?;
     let (mut seen, mut shape) = (Vec::new(), None);
     while seen.len() < ENOUGH_PACKETS {
         let Some(packet) = demux.next()? else { break };

@@ -2,6 +2,7 @@
 
 mod bad;
 mod copies;
+mod crews;
 mod damage;
 mod encrypted;
 mod formats;
