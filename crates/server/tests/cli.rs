@@ -190,6 +190,23 @@ fn an_extraction_prints_its_result_and_nothing_else() {
 }
 
 #[test]
+fn an_extraction_says_what_normalising_did() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("tone.wav"), tone()).expect("a file");
+    let arguments = ["extract", "tone.wav", "-o", "tone.flac", "--normalize", "--json"];
+    let output = run(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let result: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    let loudness = &result["loudness"];
+    assert_eq!(loudness["normalized"], true, "{result}");
+    let number = |value: &Value| value.as_f64().expect("a number");
+    let (before, gain) = (number(&loudness["before"]["loudness"]), number(&loudness["gain"]));
+    assert!(
+        (before + gain + 16.0).abs() < 0.02 && (number(&loudness["after"]["loudness"]) + 16.0).abs() < 0.02
+    );
+}
+
+#[test]
 fn an_extraction_takes_the_part_that_was_asked_for() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("tone.wav"), tone()).expect("a file");

@@ -73,6 +73,24 @@ const RECIPES: &[(&str, &str)] = &[
     ("second.m4a", "-i {cd} -af atrim=end_sample=44100 -c:a aac"),
     ("silence.wav", "-f lavfi -i anullsrc=r=48000:cl=stereo -t 2"),
     ("quiet.wav", "-i {sound} -af volume=-24dB -c:a pcm_s24le"),
+    // Of every loudness: with decaying tones, without rest, with lone peaks, cut off at full scale, hardly there.
+    (
+        "music.wav",
+        "-f lavfi -i aevalsrc=0.5*sin(2*PI*220*t)*exp(-3*mod(t\\,0.5))|0.4*sin(2*PI*277*t)*exp(-2*mod(t\\,1)):s=44100 \
+         -t 4 -c:a pcm_s16le",
+    ),
+    (
+        "dense.wav",
+        "-f lavfi -i anoisesrc=c=pink:r=48000:d=4:seed=1 -af volume=20dB,asoftclip=tanh,volume=-4dB -ac 2 -c:a pcm_s16le",
+    ),
+    (
+        "peaky.wav",
+        "-f lavfi -i aevalsrc=0.05*sin(2*PI*220*t)+0.6*sin(2*PI*950*t)*exp(-80*mod(t\\,0.7)):s=96000:d=4 -c:a pcm_s24le",
+    ),
+    ("square.wav", "-f lavfi -i aevalsrc=0.97*sgn(sin(2*PI*441.7*t)):s=44100:d=3 -c:a pcm_s16le"),
+    ("clipped.wav", "-i {sound} -t 4 -af volume=22dB -c:a pcm_s16le"),
+    ("whisper.wav", "-i {sound} -t 4 -af volume=-46dB -c:a pcm_s24le"),
+    ("hires.flac", "-i {sound} -t 4 -ar 96000 -c:a flac -sample_fmt s32"),
     // Sound that does not begin with the picture, or stops in between.
     ("late.mp4", "-i {picture} -itsoffset 1 -i {sound} -t 6 -c:v copy -c:a aac"),
     ("late.mkv", "-i {picture} -itsoffset 1 -i {sound} -t 6 -c:v copy -c:a flac"),
@@ -130,7 +148,7 @@ pub const CONTAINERS: &[&str] = &[
 
 /// The path of a sample, which is made if it is not there yet.
 ///
-/// Beside the recipes there are `sound.wav`; `short-NAME`, another's first second by its recipe; `truncated-NAME`, the
+/// Beside the recipes there are `sound.wav`; `speech.wav`, a voice alone, mono at 22,050 Hz; `short-NAME`, another's first second by its recipe; `truncated-NAME`, the
 /// first 60 % of another; `unknown-codec.mp4`;
 /// `damaged-NAME`, with bytes overwritten in the middle; `page.mp4` (HTML), `empty.mp4`, `noise.mp4`, `concat.mp4` and
 /// `playlist.mp4` (ffconcat and m3u8 in disguise).
@@ -167,6 +185,7 @@ fn make(name: &str, into: &Path) {
     }
     match name {
         "sound.wav" => sound(into),
+        "speech.wav" => speech(into),
         "unknown-codec.mp4" => write(into, &replaced(read("alac.mp4"), b"alac", b"zzzz")),
         "page.mp4" => write(into, PAGE.as_bytes()),
         "empty.mp4" => write(into, b""),
@@ -206,8 +225,7 @@ fn ffmpeg(recipe: &str, name: &str, into: &Path) {
 fn sound(into: &Path) {
     let part = |name: &str| into.with_extension(name);
     let (speech, music) = (part("speech.wav"), part("music.wav"));
-    let words = "The quick brown fox jumps over the lazy dog, and one hundred and twenty three foxes follow.";
-    run(Command::new("espeak-ng").args(["-v", "en-us", "-s", "150", "-w"]).arg(&speech).arg(words), "speech");
+    self::speech(&speech);
     let chord = ["pluck", "A2", "pluck", "E3", "pluck", "C4", "pluck", "A3"];
     let mut sox = Command::new("sox");
     sox.args(["-R", "-n", "-r", "48000", "-c", "4"]).arg(&music).args(["synth", "1.5"]).args(chord);
@@ -223,6 +241,11 @@ fn sound(into: &Path) {
     for part in [speech, music] {
         fs::remove_file(part).expect("a part to remove");
     }
+}
+
+fn speech(into: &Path) {
+    let words = "The quick brown fox jumps over the lazy dog, and one hundred and twenty three foxes follow.";
+    run(Command::new("espeak-ng").args(["-v", "en-us", "-s", "150", "-w"]).arg(into).arg(words), "speech");
 }
 
 fn run(command: &mut Command, what: &str) {

@@ -189,6 +189,14 @@ fn status_says_what_normalising_did_and_what_was_left_out() {
     let (loudness, damaged) = shown(&completed);
     insta::assert_snapshot!(loudness, @r#"{"after":{"loudness":-16.0,"truePeak":-1.0},"before":{"loudness":-27.3,"truePeak":-10.0},"decodedTruePeak":-0.71,"gain":11.3,"limited":2.31,"normalized":true,"shortfall":0.0}"#);
     assert_eq!(damaged, 2);
+    let state = JobState::Completed(completed.clone());
+    let event = wire::event::completed(&job("{}", state), &completed, LINK);
+    let event: Value = serde_json::from_slice(&event).expect("JSON");
+    assert_eq!(
+        event["outputFile"].as_object().expect("an object").len(),
+        6,
+        "status alone says more: {event}"
+    );
     completed.result.loudness = Some(LoudnessReport::Unmeasurable);
     let (loudness, _) = shown(&completed);
     insta::assert_snapshot!(loudness, @r#"{"normalized":false,"reason":"silence, or less than 400 ms of sound, has no loudness; it was left as it is"}"#);

@@ -3,8 +3,9 @@
 //! Start with `pipeline`. What it stands on, from the source to the result: `reader` (bytes of the host), `input` (the
 //! container), `track`, `language`, `container` and `marks` (which stream, where, whole?), `demux`. Then either `copy`
 //! (packets as they are) or `decode`, `playback` (sound as a correct player would play it, by `timeline`, cut to the
-//! `part` that was asked for), `resample`, `loudness`, `quality` (the table), `codec`, `crew` and `flac` (several
-//! encoders at once), `encode`. Last `mux` and `output`.
+//! `part` that was asked for), `resample`, `quality` (the table), `codec`, `crew` and `flac` (several encoders at once),
+//! `encode`. To `normalize`, `loudness` measures and limits, `levelled` sits between the two, and `rehear` listens to
+//! what was made. Last `mux` and `output`.
 //! `whitelist` says what may be opened at all; `ffi` and `packet` own libav's values; `failures` has the sentences,
 //! `progress` tells how far it is.
 
@@ -20,9 +21,11 @@ mod ffi;
 mod flac;
 mod input;
 mod language;
+mod levelled;
 mod loudness;
 mod marks;
 mod mux;
+mod normalize;
 mod output;
 mod packet;
 mod part;
@@ -31,6 +34,7 @@ mod playback;
 mod progress;
 mod quality;
 mod reader;
+mod rehear;
 mod resample;
 #[cfg(test)]
 mod tests;

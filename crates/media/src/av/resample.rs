@@ -1,7 +1,7 @@
-//! From what the decoder makes to what the encoder takes: rate, channels, sample format, and one gain.
+//! From what the decoder makes to what the encoder takes: rate, channels, sample format.
 #![allow(unsafe_code)] // libswresample works on raw planes of samples.
 
-use std::ffi::{CString, c_int};
+use std::ffi::c_int;
 use std::ptr;
 
 use ffmpeg_sys_next as sys;
@@ -13,16 +13,15 @@ pub(super) struct Resampler {
     swr: *mut sys::SwrContext,
     from: Option<Shape>,
     to: Shape,
-    gain: f64,
     /// Samples of the new rate that what came stands for.
     due: f64,
     given: u64,
 }
 
 impl Resampler {
-    /// To this shape; `gain` is a factor, 1 leaves the samples as they are.
-    pub(super) fn new(to: Shape, gain: f64) -> Self {
-        Self { swr: ptr::null_mut(), from: None, to, gain, due: 0.0, given: 0 }
+    /// To this shape.
+    pub(super) fn new(to: Shape) -> Self {
+        Self { swr: ptr::null_mut(), from: None, to, due: 0.0, given: 0 }
     }
 
     /// Converts one frame. Where the source changes in mid-stream, what the old shape still owes comes first.
@@ -120,14 +119,11 @@ impl Resampler {
                 ptr::null_mut(),
             )
         })?;
-        let is_mixed = from.layout != self.to.layout || self.gain != 1.0;
-        if is_mixed {
+        if from.layout != self.to.layout {
             // The mix of BS.775 is scaled so that full scale in every channel stays full scale; libswresample does
             // that unasked for integers only.
             self.set(c"rematrix_maxval", c"1.0")?;
             self.set(c"internal_sample_fmt", c"fltp")?;
-            let gain = CString::new(format!("{:.9}", self.gain)).map_err(|_| AvError::MEMORY)?;
-            self.set(c"rematrix_volume", &gain)?;
         }
         // SAFETY: the context was just made.
         AvError::check(unsafe { sys::swr_init(self.swr) })?;

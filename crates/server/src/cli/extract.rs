@@ -11,6 +11,7 @@ use domain::{
 use egress::FileSource;
 use engine::CancellationToken;
 use serde::Serialize;
+use wire::loudness::LoudnessResponse;
 
 use super::choice::ChoiceArgs;
 use super::progress::Shown;
@@ -35,7 +36,7 @@ pub(super) struct ExtractArgs {
     /// Like 192k; wins over quality
     #[arg(long)]
     bitrate: Option<String>,
-    /// Normalise the loudness
+    /// Normalise to -16 LUFS, true peaks below -1 dBTP
     #[arg(long)]
     normalize: bool,
     /// Print the result as a JSON object
@@ -59,6 +60,8 @@ struct MadeFile<'a> {
     format: &'static str,
     bitrate: String,
     method: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loudness: Option<LoudnessResponse>,
     /// Bytes that were transferred of the source, and the requests that took.
     fetched: u64,
     requests: u64,
@@ -247,6 +250,7 @@ fn report(plan: &Plan, (made, fetched): &(Extracted, Fetched), as_json: bool) ->
         format: plan.output.format.as_str(),
         bitrate: format!("{}k", made.bitrate_kbps()),
         method: made.method.as_str(),
+        loudness: made.loudness.map(LoudnessResponse::from),
         fetched: fetched.bytes,
         requests: fetched.requests,
     };

@@ -50,6 +50,28 @@ async fn a_videos_address_in_its_audio_and_a_signed_webhook_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn status_says_what_normalising_did_and_the_webhook_does_not() {
+    let host = FileHost::of(&["faststart.mp4"]).await;
+    let mut receiver = Receiver::start().await;
+    let app = TestApp::start().await;
+    let body = json!({
+        "source": {"type": "url", "url": host.url("faststart.mp4")},
+        "output": {"format": "opus", "normalize": {"loudness": -23, "truePeak": -2}},
+        "options": {"webhook": receiver.url()},
+    });
+    let job = app.submit(&body).await;
+    let payload = receiver.next().await.json();
+    let loudness = &app.status(&job).await["outputFile"]["loudness"];
+    assert_eq!(loudness["normalized"], true, "{loudness}");
+    let number = |value: &serde_json::Value| value.as_f64().expect("a number");
+    assert!((number(&loudness["after"]["loudness"]) + 23.0).abs() <= 0.2, "{loudness}");
+    assert!(number(&loudness["after"]["truePeak"]) <= -2.0, "{loudness}");
+    assert!(loudness["decodedTruePeak"].is_number(), "the child reads its own result back: {loudness}");
+    assert_eq!(payload["outputFile"].as_object().expect("an object").len(), 6, "{payload}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_job_says_why_in_status_webhook_and_download() {
     let host = FileHost::of(&["no-audio.mp4"]).await;
     let mut receiver = Receiver::start().await;

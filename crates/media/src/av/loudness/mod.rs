@@ -1,0 +1,14 @@
+//! Loudness: `meter` measures it, `level` decides on the gain, `limiter` keeps true peaks below their ceiling where the
+//! gain would take them above, along the `curve` of what it takes off. `oversample` draws the wave between the samples.
+
+mod curve;
+mod level;
+mod limiter;
+mod meter;
+mod oversample;
+mod planes;
+
+pub(super) use level::{Level, decibels};
+pub(super) use limiter::Limiter;
+pub(super) use meter::{Heard, Meter, PeakMeter};
+pub(super) use planes::scaled;
