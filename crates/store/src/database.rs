@@ -62,6 +62,13 @@ impl Default for DatabaseLimits {
     }
 }
 
+/// Each statement of a transaction finds its rows through an index that was made for it. PostgreSQL must not think
+/// better: a table that filled since the last ANALYZE looks small, and it would read, hash or sort all of it (0.3 s for
+/// a claim out of 100,000 jobs) where walking the index finds the first rows at once. Where it has no other way, the
+/// forbidden one looks so dear that it would be compiled first, hence `jit`. All in one message: no round trip more.
+const BEGIN_POSTGRES: &str = "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
+    SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
+
 #[derive(Clone)]
 pub(crate) enum Database {
     Sqlite { writer: SqlitePool, readers: SqlitePool },
@@ -115,7 +122,7 @@ impl Database {
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self {
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin_with(BEGIN_POSTGRES).await?),
         })
     }
 

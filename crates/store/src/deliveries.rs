@@ -185,10 +185,6 @@ async fn waiting(
     limit: i64,
     now: Timestamp,
 ) -> Result<Vec<Waiting>, StoreError> {
-    if let Tx::Postgres(_) = tx {
-        // See `queue::next_job`.
-        tx.execute(sql("SET LOCAL enable_bitmapscan = off")).await?;
-    }
     let mut waiting = Vec::new();
     for is_first in [true, false] {
         let select = sql("SELECT id, next_at FROM deliveries WHERE endpoint_id = $1 AND is_first = $2 \

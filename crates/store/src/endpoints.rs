@@ -141,10 +141,6 @@ pub(crate) async fn lock(tx: &mut Tx, endpoints: &[Named<'_>]) -> Result<(), Sto
 
 /// Reckons `due_at` of endpoints anew, which are locked.
 pub(crate) async fn reckon(tx: &mut Tx, endpoints: &[Named<'_>]) -> Result<(), StoreError> {
-    if let Tx::Postgres(_) = tx {
-        // See `queue::next_job`: the first of 100,000 is to be found by walking the index.
-        tx.execute(sql("SET LOCAL enable_bitmapscan = off")).await?;
-    }
     let update = sql("UPDATE endpoints SET due_at = CASE \
          WHEN state = 'disabled' OR (state = 'failing' AND is_probing = 1) THEN NULL \
          ELSE (SELECT CASE WHEN MIN(w.next_at) < endpoints.retry_at THEN endpoints.retry_at \

@@ -232,11 +232,6 @@ impl Store {
 
 /// The key whose turn it is and its next job, which is locked.
 async fn next_job(tx: &mut Tx, now: Timestamp) -> Result<Option<(KeyId, String)>, StoreError> {
-    if let Tx::Postgres(_) = tx {
-        // A queue that filled since the last ANALYZE looks small, and PostgreSQL would collect and sort all of it
-        // (0.3 s a claim of 100,000) where walking the index finds the first job at once.
-        tx.execute(sql("SET LOCAL enable_bitmapscan = off")).await?;
-    }
     // One probe of the index `jobs_queued` a key, however many jobs wait. `LIMIT 1` and not `EXISTS`, of which
     // PostgreSQL may make a join that reads every queued job.
     let keys = sql("SELECT k.id FROM keys k LEFT JOIN queue_turns t ON t.key_id = k.id \

@@ -163,10 +163,6 @@ impl Store {
 
 /// The replay's next deliveries, locked. What is under way is being sent as it is.
 async fn page(tx: &mut Tx, replay: &Row, limit: i64) -> Result<Vec<Row>, StoreError> {
-    if let Tx::Postgres(_) = tx {
-        // See `queue::next_job`.
-        tx.execute(sql("SET LOCAL enable_bitmapscan = off")).await?;
-    }
     let select = sql("SELECT id, endpoint_id, created_at FROM deliveries \
          WHERE key_id = $1 AND created_at < $2 AND ($3 IS NULL OR state = $3) AND until IS NULL \
          AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = event_id AND e.sequence < 0) \
