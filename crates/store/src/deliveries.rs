@@ -137,15 +137,6 @@ impl Store {
     /// Records the attempts whose lease ran out. Nobody knows what became of them; their deliveries wait again and
     /// are due as before, and it counts as no failure of the receiver. A live one is at its end.
     pub(crate) async fn settle_interrupted(&self, now: Timestamp) -> Result<(), StoreError> {
-        // The minimum and not any one: PostgreSQL walks the index for it, whatever it believes of the table.
-        let first = sql("SELECT MIN(until) - {clock} AS lease_left FROM deliveries WHERE until IS NOT NULL");
-        let left: Option<i64> = match self.database.fetch_optional(first).await? {
-            Some(row) => row.get("lease_left")?,
-            None => None,
-        };
-        if left.is_none_or(|left| left > 0) {
-            return Ok(());
-        }
         loop {
             let mut tx = self.database.begin().await?;
             let settled = settle(&mut tx, now).await?;
