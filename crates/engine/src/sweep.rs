@@ -28,7 +28,7 @@ pub struct SweepConfig {
     pub max_attempts: u32,
     /// How long a claim of this loop lasts.
     pub lease: Duration,
-    /// A result whose event is not delivered yet is kept at least this much longer than now.
+    /// When a result's event is delivered, at whatever time, the result is kept at least this much longer.
     pub undelivered_margin: Duration,
     /// And at most so long after the job's completion.
     pub undelivered_at_most: Duration,
@@ -126,12 +126,18 @@ impl SweepLoop {
         Ok(())
     }
 
+    /// How much longer than now what is undelivered is kept: as long as promised if it is delivered just before the
+    /// next sweep, which may be late by the time that this one takes.
+    fn margin(&self) -> Duration {
+        self.config.undelivered_margin + self.config.retention_every * 2
+    }
+
     /// Keeps what is still needed, deletes what is past its time.
     pub async fn retention(&self) -> Result<(), StoreError> {
         let store = &self.parts.store;
         let now = self.parts.clock.now();
         // First, so that nothing that an undelivered event names is deleted below.
-        store.keep_undelivered(now, self.config.undelivered_margin, self.config.undelivered_at_most).await?;
+        store.keep_undelivered(now, self.margin(), self.config.undelivered_at_most).await?;
         loop {
             let expired = store.take_expired(now, self.config.undelivered_at_most, PAGE).await?;
             let mut swept = Vec::with_capacity(expired.len());

@@ -18,6 +18,8 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 pub(crate) const RETENTION: Duration = Duration::from_secs(24 * 3600);
+/// What a result is kept after its event was delivered late.
+pub(crate) const MARGIN: Duration = Duration::from_secs(2 * 3600);
 
 /// A clock that stands still until it is turned.
 pub(crate) struct TurnedClock(AtomicI64);
@@ -164,6 +166,10 @@ impl House {
     }
 
     pub(crate) fn sweeper(&self) -> SweepLoop {
+        self.sweeper_every(Duration::from_millis(10))
+    }
+
+    pub(crate) fn sweeper_every(&self, retention_every: Duration) -> SweepLoop {
         let parts = engine::sweep::SweepParts {
             store: self.store.clone(),
             files: self.files.clone(),
@@ -173,10 +179,10 @@ impl House {
         };
         let config = SweepConfig {
             leases_every: Duration::from_millis(10),
-            retention_every: Duration::from_millis(10),
+            retention_every,
             max_attempts: 3,
             lease: Duration::from_secs(30),
-            undelivered_margin: Duration::from_secs(2 * 3600),
+            undelivered_margin: MARGIN,
             undelivered_at_most: Duration::from_secs(80 * 3600),
             remember_uploads: Duration::from_secs(24 * 3600),
             keep_rows: Duration::from_secs(30 * 24 * 3600),

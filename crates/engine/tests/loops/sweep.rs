@@ -3,7 +3,7 @@ use std::time::Duration;
 use domain::*;
 use sqlx::Connection as _;
 
-use crate::house::{House, Outcome, RETENTION};
+use crate::house::{House, MARGIN, Outcome, RETENTION};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -43,6 +43,22 @@ async fn an_announced_result_is_readable_until_its_expiry_which_only_moves_later
     assert!(moved > 0, "an undelivered result is kept beyond its retention");
     assert_eq!(announced, done.at.plus(80 * HOUR));
     assert!(house.files.head(&done.result.location).await.is_err(), "the file is gone after 80 hours");
+}
+
+#[tokio::test]
+async fn a_result_that_is_delivered_late_is_there_for_the_whole_margin_whenever_that_is() {
+    let house = House::new().await;
+    let (job, done) = completed(&house).await;
+    let every = Duration::from_secs(60);
+    let sweeper = house.sweeper_every(every);
+    while house.clock.now() < done.at.plus(RETENTION + MARGIN) {
+        sweeper.retention().await.expect("swept");
+        // Just before the next sweep, which began a little late.
+        house.clock.turn(every + every / 2);
+        let left = expires_at(&house, &job).await.since(house.clock.now());
+        assert!(left >= MARGIN, "delivered now, it is there for {left:?}");
+        house.clock.turn(HOUR);
+    }
 }
 
 #[tokio::test]
