@@ -20,12 +20,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chance::random_unit;
 
+mod asking;
 mod circuit;
 mod lanes;
 mod live;
 mod record;
 mod window;
 
+use asking::{Answer, Asking};
 pub use circuit::CircuitConfig;
 use lanes::{Caps, Lanes, Turn};
 use record::Ended;
@@ -33,10 +35,6 @@ use window::Bounds;
 
 /// How long a key's signing keys are remembered: a new one takes effect within this time.
 const KEYS_FRESH: Duration = Duration::from_secs(5);
-/// Endpoints that are looked at in one go; those beyond get their turn when these are served.
-const MAX_DUE_ENDPOINTS: usize = 10_000;
-/// Claims between two looks at what has ended meanwhile.
-const CLAIMS_IN_A_ROW: usize = 16;
 /// The shortest time between two looks at what is due, so that a stream of hints does not become a stream of queries.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
 
@@ -153,17 +151,17 @@ impl DeliverLoop {
         // Made before the first look, so that no hint falls between a look and the wait after it.
         let mut wakes = self.parts.store.wakes();
         let (mut looked_at, mut look_at) = (Instant::now(), Instant::now());
+        let mut asking = Asking::new(Arc::clone(self));
         while !stop.is_cancelled() {
-            if Instant::now() >= look_at {
-                looked_at = Instant::now();
-                look_at = looked_at + self.config.poll;
-                self.look(lanes).await;
+            let now = Instant::now();
+            if asking.next(lanes, now >= look_at) {
+                (looked_at, look_at) = (now, now + self.config.poll);
             }
-            let has_more = self.claim(lanes).await;
             self.begin(lanes, sending, ended).await;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
+                Some(answer) = asking.answer() => self.heed(lanes, answer).await,
                 Some(over) = sending.join_next(), if !sending.is_empty() => {
                     self.learn(lanes, over.ok().flatten()).await;
                     while let Some(over) = sending.try_join_next() {
@@ -173,40 +171,25 @@ impl DeliverLoop {
                         look_at = look_at.min(looked_at + LOOK_PAUSE);
                     }
                 }
-                () = std::future::ready(()), if has_more => {}
                 () = wakes.deliveries() => look_at = look_at.min(looked_at + LOOK_PAUSE),
-                () = tokio::time::sleep_until(look_at) => {}
+                () = tokio::time::sleep_until(look_at), if asking.is_idle() => {}
             }
+        }
+        // What is claimed by now is to be given back.
+        while let Some(answer) = asking.answer().await {
+            self.heed(lanes, answer).await;
         }
     }
 
-    /// Looks at what is due.
-    async fn look(&self, lanes: &mut Lanes) {
-        match self.parts.store.due_endpoints(self.parts.clock.now(), MAX_DUE_ENDPOINTS).await {
-            Ok(due) => lanes.refresh(due),
-            Err(cause) => tracing::warn!(%cause, "what is due cannot be looked up; trying again"),
-        }
-    }
-
-    /// Claims for lanes that have room. True: there may be more to claim at once.
-    async fn claim(&self, lanes: &mut Lanes) -> bool {
-        for _ in 0..CLAIMS_IN_A_ROW {
-            let Some((endpoint, limit)) = lanes.next_claim() else { return false };
-            let now = self.parts.clock.now();
-            let store = &self.parts.store;
-            match store.claim_deliveries(&self.parts.node, &endpoint.id, limit, self.config.lease, now).await
-            {
-                Ok(mut leases) => {
-                    self.add_live(lanes, &endpoint, limit, &mut leases).await;
-                    lanes.claimed(endpoint, limit, leases);
-                }
-                Err(cause) => {
-                    tracing::warn!(%cause, "no delivery could be claimed; trying again");
-                    return false;
-                }
+    /// Takes over what the store has answered. What was claimed for a URL that was given up meanwhile goes back.
+    async fn heed(&self, lanes: &mut Lanes, answer: Answer) {
+        match answer {
+            Answer::Due(due) => lanes.refresh(due),
+            Answer::Claimed { endpoint, limit, leases } => {
+                self.give_back(lanes.claimed(endpoint, limit, leases)).await;
             }
+            Answer::Silence => {}
         }
-        true
     }
 
     /// Begins the attempts whose turn it is.
@@ -230,7 +213,7 @@ impl DeliverLoop {
             lanes.ended(&over.endpoint, &over.outcome, over.began);
         }
         if over.has_opened {
-            self.give_back(lanes.take_ready(|endpoint| endpoint.id == over.endpoint.id)).await;
+            self.give_back(lanes.give_up(&over.endpoint.id)).await;
         }
     }
 
@@ -250,7 +233,7 @@ impl DeliverLoop {
 
     /// Makes one attempt. `None`: none was made, and the lease runs out.
     async fn send(self: Arc<Self>, turn: Turn, ended: mpsc::Sender<Ended>) -> Option<Over> {
-        let Turn { lease, endpoint, since } = turn;
+        let Turn { lease, endpoint, since, .. } = turn;
         let began = Instant::now();
         let is_live = lease.item.event.kind.is_live();
         let not_made =

@@ -13,12 +13,13 @@ use super::window::{Bounds, Window};
 /// Work is fetched ahead for about so long, so that a quick receiver does not wait for the database between two
 /// attempts. A slow one gets nothing ahead: what is leased and not sent would only be late.
 const AHEAD: Duration = Duration::from_millis(50);
-/// The most that is fetched ahead for one receiver, however quick it is.
-const MOST_AHEAD: usize = 256;
+/// The most that is fetched ahead, for one receiver, however quick it is, and for all of them: half of it is one claim,
+/// and the other half is what is sent while that is waited for.
+const MOST_AHEAD: usize = 512;
 /// How much one attempt moves the notion of how quick a receiver is.
 const SMOOTHING: f64 = 0.1;
 
-/// Caps on attempts at once.
+/// Caps on attempts at once. What is fetched ahead is none yet, and counts when it is begun.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caps {
     /// On this node.
@@ -34,12 +35,16 @@ pub(super) struct Turn {
     pub(super) lease: Lease<Delivery>,
     pub(super) endpoint: DueEndpoint,
     pub(super) since: Instant,
+    /// Fetched ahead: no cap counts it before it is begun.
+    is_ahead: bool,
 }
 
 /// One receiver.
 struct Lane {
     window: Window,
     in_flight: usize,
+    /// Of what is ready, how many were fetched ahead.
+    ready_ahead: usize,
     /// Live events among what is ready or in flight.
     live: usize,
     /// Seconds that an attempt takes, smoothed; `None` before the first one ended.
@@ -57,6 +62,7 @@ impl Lane {
         Self {
             window: Window::new(bounds),
             in_flight: 0,
+            ready_ahead: 0,
             live: 0,
             usual_secs: None,
             due: VecDeque::new(),
@@ -79,12 +85,16 @@ impl Lane {
     /// How many more should be claimed: what the window has free, and some ahead where it is quick. What is ahead is
     /// fetched when half of it is used up, for a claim of many costs hardly more than a claim of one.
     fn wanted(&self) -> usize {
-        let window = self.window.size();
-        let ahead = self.ahead(window);
+        let ahead = self.ahead();
         if ahead > 0 && self.ready.len() > ahead / 2 {
             return 0;
         }
-        (window + ahead).saturating_sub(self.in_flight + self.ready.len())
+        (self.window.size() + ahead).saturating_sub(self.in_flight + self.ready.len())
+    }
+
+    /// How many more the window has free.
+    fn free(&self) -> usize {
+        self.window.size().saturating_sub(self.in_flight + self.ready.len())
     }
 
     /// How many more live events may be claimed: they get half of the window, so that there is room for the end of
@@ -93,18 +103,11 @@ impl Lane {
         (self.window.size() / 2).max(1).saturating_sub(self.live)
     }
 
-    /// What is sent next: live events only when nothing else is ready.
-    fn next_ready(&mut self) -> Option<Turn> {
-        let is_final = |turn: &Turn| !turn.lease.item.event.kind.is_live();
-        let next = self.ready.iter().position(is_final).unwrap_or(0);
-        self.ready.remove(next)
-    }
-
     /// How many the receiver can take in the time that is fetched ahead for; none if one takes longer than that.
-    fn ahead(&self, window: usize) -> usize {
+    fn ahead(&self) -> usize {
         match self.usual_secs {
             Some(secs) if secs < AHEAD.as_secs_f64() => {
-                let ahead = window as f64 * AHEAD.as_secs_f64() / secs.max(1e-6);
+                let ahead = self.window.size() as f64 * AHEAD.as_secs_f64() / secs.max(1e-6);
                 // Not negative, and bounded; the cast saturates.
                 (ahead as usize).min(MOST_AHEAD)
             }
@@ -119,13 +122,17 @@ pub(super) struct Lanes {
     lanes: BTreeMap<Receiver, Lane>,
     /// Whose turn comes next: the first lane after this one.
     last: Option<Receiver>,
-    in_flight: usize,
+    /// What the cap of the node counts: in flight, or ready and not ahead.
+    at_once: usize,
+    /// The same of each key.
     per_key: HashMap<KeyId, usize>,
     /// Endpoints whose one probe is claimed or under way.
     probing: HashSet<EndpointId>,
     /// Endpoints that were away and are back: how many they get at a time. One more for each success, so that what
     /// has piled up does not fall on them all at once.
     recovering: HashMap<EndpointId, usize>,
+    /// Endpoints that were found dead since the last refresh: nothing is claimed for them before the next.
+    given_up: HashSet<EndpointId>,
     /// Whether something due was passed over because of a cap.
     has_passed_over: bool,
 }
@@ -136,10 +143,11 @@ impl Lanes {
             caps,
             lanes: BTreeMap::new(),
             last: None,
-            in_flight: 0,
+            at_once: 0,
             per_key: HashMap::new(),
             probing: HashSet::new(),
             recovering: HashMap::new(),
+            given_up: HashSet::new(),
             has_passed_over: false,
         }
     }
@@ -147,6 +155,7 @@ impl Lanes {
     /// Takes over what is due by now; what was known before is forgotten, for it is in there.
     pub(super) fn refresh(&mut self, due: Vec<DueEndpoint>) {
         self.has_passed_over = false;
+        self.given_up.clear();
         for lane in self.lanes.values_mut() {
             lane.due.clear();
             lane.served.clear();
@@ -170,15 +179,24 @@ impl Lanes {
     /// The next claim to make, and how many at most; `None` when every lane has what it wants.
     pub(super) fn next_claim(&mut self) -> Option<(DueEndpoint, usize)> {
         loop {
-            let claimed: usize = self.lanes.values().map(|lane| lane.ready.len()).sum();
-            let room = self.caps.total.saturating_sub(self.in_flight + claimed);
+            let ahead: usize = self.lanes.values().map(|lane| lane.ready_ahead).sum();
             let receiver = self.next_receiver(|lane| lane.has_due() && lane.wanted() > 0)?;
+            self.last = Some(receiver.clone());
             let lane = self.lanes.get_mut(&receiver)?;
-            let wanted = lane.wanted();
+            let (wanted, free) = (lane.wanted(), lane.free());
             let endpoint = lane.next_due()?;
             // Endpoints of one receiver share what it wants evenly, so that none waits for all of another's.
             let share = wanted.div_ceil(lane.due.len() + 1);
-            let limit = share.min(room).min(self.room_of(&endpoint));
+            let room = self.room_of(&endpoint);
+            let now = free.min(room);
+            // Nothing is ahead of what could not be sent now.
+            let is_steady = !endpoint.is_probe && !self.recovering.contains_key(&endpoint.id);
+            let ahead = if room > now && is_steady {
+                (wanted - free).min(MOST_AHEAD.saturating_sub(ahead))
+            } else {
+                0
+            };
+            let limit = share.min(now + ahead);
             if limit > 0 {
                 return Some((endpoint, limit));
             }
@@ -186,14 +204,24 @@ impl Lanes {
         }
     }
 
-    /// What the caps leave for an endpoint.
+    /// What is left for an endpoint, by the caps and by what is known of it.
     fn room_of(&self, endpoint: &DueEndpoint) -> usize {
-        if endpoint.is_probe {
-            return usize::from(!self.probing.contains(&endpoint.id));
+        if self.given_up.contains(&endpoint.id) {
+            return 0;
         }
-        let of_key = self.per_key.get(&endpoint.key).copied().unwrap_or(0);
+        if endpoint.is_probe {
+            let room = usize::from(!self.probing.contains(&endpoint.id));
+            return room.min(self.caps.total.saturating_sub(self.at_once));
+        }
         let recovering = self.recovering.get(&endpoint.id).copied().unwrap_or(usize::MAX);
-        self.caps.per_key.saturating_sub(of_key).min(recovering)
+        self.room_of_key(&endpoint.key).min(recovering)
+    }
+
+    /// What the caps leave for a key.
+    fn room_of_key(&self, key: &KeyId) -> usize {
+        let of_key = self.per_key.get(key).copied().unwrap_or(0);
+        let room = self.caps.total.saturating_sub(self.at_once);
+        room.min(self.caps.per_key.saturating_sub(of_key))
     }
 
     /// How many live events may be claimed for an endpoint, of which final ones were claimed just now.
@@ -206,40 +234,67 @@ impl Lanes {
         room
     }
 
-    /// Takes over what was claimed. Where a claim was filled there is more, so the endpoint gets in line again.
-    pub(super) fn claimed(&mut self, endpoint: DueEndpoint, limit: usize, leases: Vec<Lease<Delivery>>) {
-        let Some(lane) = self.lanes.get_mut(&endpoint.receiver) else { return };
+    /// Takes over what was claimed; what of it is to go back, because its endpoint was given up meanwhile. Where a
+    /// claim was filled there is more, so the endpoint gets in line again.
+    pub(super) fn claimed(
+        &mut self,
+        endpoint: DueEndpoint,
+        limit: usize,
+        leases: Vec<Lease<Delivery>>,
+    ) -> Vec<Lease<Delivery>> {
+        let room = self.room_of(&endpoint);
+        let lane = self.lanes.get_mut(&endpoint.receiver);
+        let Some(lane) = lane.filter(|_| !self.given_up.contains(&endpoint.id)) else { return leases };
         if leases.is_empty() {
-            return;
+            return leases;
         }
         if endpoint.is_probe {
             self.probing.insert(endpoint.id.clone());
         } else if leases.len() == limit {
             lane.served.push_back(endpoint.clone());
         }
-        *self.per_key.entry(endpoint.key.clone()).or_default() += leases.len();
         let since = Instant::now();
         lane.live += leases.iter().filter(|lease| lease.item.event.kind.is_live()).count();
-        lane.ready.extend(leases.into_iter().map(|lease| Turn { lease, endpoint: endpoint.clone(), since }));
+        // While the claim was under way others may have been begun.
+        let now = leases.len().min(lane.free()).min(room);
+        lane.ready_ahead += leases.len() - now;
+        let turn = |(n, lease)| Turn { lease, endpoint: endpoint.clone(), since, is_ahead: n >= now };
+        lane.ready.extend(leases.into_iter().enumerate().map(turn));
+        self.enter(&endpoint.key, now);
+        Vec::new()
     }
 
     /// The next attempt to make now.
     pub(super) fn next_turn(&mut self) -> Option<Turn> {
-        if self.in_flight >= self.caps.total {
+        let receiver = self.next_receiver(|lane| self.next_of(lane).is_some())?;
+        let next = self.next_of(self.lanes.get(&receiver)?)?;
+        let lane = self.lanes.get_mut(&receiver)?;
+        let turn = lane.ready.remove(next)?;
+        lane.in_flight += 1;
+        if turn.is_ahead {
+            lane.ready_ahead = lane.ready_ahead.saturating_sub(1);
+            self.enter(&turn.endpoint.key, 1);
+        }
+        self.last = Some(receiver);
+        Some(turn)
+    }
+
+    /// Which of what is ready in a lane is sent next, within its window and the caps: live events only when nothing
+    /// else is.
+    fn next_of(&self, lane: &Lane) -> Option<usize> {
+        if lane.in_flight >= lane.window.size() {
             return None;
         }
-        let receiver =
-            self.next_receiver(|lane| !lane.ready.is_empty() && lane.in_flight < lane.window.size())?;
-        let lane = self.lanes.get_mut(&receiver)?;
-        let turn = lane.next_ready()?;
-        lane.in_flight += 1;
-        self.in_flight += 1;
-        Some(turn)
+        let may_begin = |turn: &Turn| !turn.is_ahead || self.room_of_key(&turn.endpoint.key) > 0;
+        let is_final = |turn: &Turn| !turn.lease.item.event.kind.is_live();
+        lane.ready
+            .iter()
+            .position(|turn| is_final(turn) && may_begin(turn))
+            .or_else(|| lane.ready.iter().position(may_begin))
     }
 
     /// Learns from an attempt at a live event that ended: not much, for it had less time than others.
     pub(super) fn live_ended(&mut self, endpoint: &DueEndpoint, outcome: &SendOutcome, began: Instant) {
-        self.in_flight = self.in_flight.saturating_sub(1);
         self.leave(endpoint);
         if let Some(lane) = self.lanes.get_mut(&endpoint.receiver) {
             lane.in_flight = lane.in_flight.saturating_sub(1);
@@ -252,7 +307,6 @@ impl Lanes {
 
     /// Learns from an attempt that ended.
     pub(super) fn ended(&mut self, endpoint: &DueEndpoint, outcome: &SendOutcome, began: Instant) {
-        self.in_flight = self.in_flight.saturating_sub(1);
         self.leave(endpoint);
         self.recover(endpoint, outcome.is_delivered());
         if let Some(lane) = self.lanes.get_mut(&endpoint.receiver) {
@@ -261,6 +315,12 @@ impl Lanes {
             let secs = outcome.took.as_secs_f64();
             lane.usual_secs = Some(lane.usual_secs.map_or(secs, |usual| usual + SMOOTHING * (secs - usual)));
         }
+    }
+
+    /// Gives an endpoint up for now; what was claimed for it and will not be sent.
+    pub(super) fn give_up(&mut self, id: &EndpointId) -> Vec<Lease<Delivery>> {
+        self.given_up.insert(id.clone());
+        self.take_ready(|endpoint| endpoint.id == *id)
     }
 
     /// What was claimed and will not be sent: at the stop, or because its endpoint has just failed.
@@ -272,9 +332,16 @@ impl Lanes {
             lane.ready = stay;
             let live = out.iter().filter(|turn| turn.lease.item.event.kind.is_live()).count();
             lane.live = lane.live.saturating_sub(live);
+            let ahead = out.iter().filter(|turn| turn.is_ahead).count();
+            lane.ready_ahead = lane.ready_ahead.saturating_sub(ahead);
             taken.extend(out);
         }
-        taken.iter().for_each(|turn| self.leave(&turn.endpoint));
+        for turn in &taken {
+            match turn.is_ahead {
+                true => drop(self.probing.remove(&turn.endpoint.id)),
+                false => self.leave(&turn.endpoint),
+            }
+        }
         taken.into_iter().map(|turn| turn.lease).collect()
     }
 
@@ -291,7 +358,16 @@ impl Lanes {
         }
     }
 
+    /// So many of a key's deliveries count from now on.
+    fn enter(&mut self, key: &KeyId, count: usize) {
+        self.at_once += count;
+        if count > 0 {
+            *self.per_key.entry(key.clone()).or_default() += count;
+        }
+    }
+
     fn leave(&mut self, endpoint: &DueEndpoint) {
+        self.at_once = self.at_once.saturating_sub(1);
         if let Some(count) = self.per_key.get_mut(&endpoint.key) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -304,13 +380,11 @@ impl Lanes {
     }
 
     /// The first lane after the last one served that satisfies the condition, round and round.
-    fn next_receiver(&mut self, is_wanted: impl Fn(&Lane) -> bool) -> Option<Receiver> {
+    fn next_receiver(&self, is_wanted: impl Fn(&Lane) -> bool) -> Option<Receiver> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let after = self.last.clone().map_or(Unbounded, Excluded);
-        let mut in_turn = self.lanes.range((after, Unbounded)).chain(self.lanes.iter());
-        let receiver = in_turn.find(|(_, lane)| is_wanted(lane)).map(|(receiver, _)| receiver.clone())?;
-        self.last = Some(receiver.clone());
-        Some(receiver)
+        let after = self.last.as_ref().map_or(Unbounded, Excluded);
+        let mut in_turn = self.lanes.range::<Receiver, _>((after, Unbounded)).chain(self.lanes.iter());
+        in_turn.find(|(_, lane)| is_wanted(lane)).map(|(receiver, _)| receiver.clone())
     }
 }
 

@@ -6,7 +6,6 @@ use domain::{Delivery, DeliveryAttempt, EndpointVerdict, Lease, SendError, SendO
 use store::{DueEndpoint, Next};
 
 use super::DeliverLoop;
-use super::lanes::Lanes;
 use super::record::Ended;
 
 /// Time to write down what came of an attempt, and by which the clocks of two nodes may differ.
@@ -16,16 +15,11 @@ impl DeliverLoop {
     /// Claims live events of an endpoint, of which `leases` were claimed just now, up to `limit` in all.
     pub(super) async fn add_live(
         &self,
-        lanes: &mut Lanes,
         endpoint: &DueEndpoint,
         limit: usize,
         leases: &mut Vec<Lease<Delivery>>,
     ) {
-        let left = limit.saturating_sub(leases.len());
-        if left == 0 {
-            return;
-        }
-        let room = lanes.live_room(endpoint).min(left);
+        let room = limit.saturating_sub(leases.len());
         if room == 0 {
             return;
         }

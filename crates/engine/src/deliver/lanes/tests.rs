@@ -149,6 +149,59 @@ fn a_quick_receiver_gets_work_ahead_and_a_slow_one_none() {
 }
 
 #[test]
+fn what_is_ahead_takes_nobodys_room_and_is_begun_within_the_caps() {
+    let of_one_key: Vec<DueEndpoint> = (1..=3).map(|n| endpoint(n, 1, &format!("host{n}.example"))).collect();
+    let [swift, second, third] = &of_one_key[..] else { unreachable!() };
+    let mut lanes = Lanes::new(CAPS);
+    lanes.refresh(vec![swift.clone()]);
+    claim_all(&mut lanes);
+    begin_all(&mut lanes).iter().for_each(|endpoint| lanes.ended(endpoint, &quick(200), Instant::now()));
+    lanes.refresh(vec![swift.clone()]);
+    let claimed = claim_all(&mut lanes)[&swift.id];
+    assert!(claimed > CAPS.total, "{claimed} claimed, of which 8 can be sent now");
+
+    lanes.refresh(vec![second.clone(), third.clone()]);
+    assert_eq!(claim_all(&mut lanes), HashMap::from([(second.id.clone(), 4)]), "12 of the key are 8 and 4");
+    assert_eq!(begin_all(&mut lanes).len(), CAPS.per_key);
+
+    lanes.ended(swift, &quick(200), Instant::now());
+    lanes.refresh(vec![third.clone()]);
+    assert_eq!(claim_all(&mut lanes), HashMap::from([(third.id.clone(), 1)]));
+    assert_eq!(
+        begin_all(&mut lanes),
+        [third.clone()],
+        "nothing of what is ahead, although its window has room"
+    );
+}
+
+#[test]
+fn of_what_is_ahead_there_is_a_bound_for_all_receivers() {
+    let many: Vec<DueEndpoint> = (1..=5).map(|n| endpoint(n, n, &format!("host{n}.example"))).collect();
+    let mut lanes = Lanes::new(CAPS);
+    lanes.refresh(many.clone());
+    claim_all(&mut lanes);
+    begin_all(&mut lanes).iter().for_each(|endpoint| lanes.ended(endpoint, &quick(200), Instant::now()));
+    lanes.refresh(many);
+    assert_eq!(claim_all(&mut lanes).values().sum::<usize>(), CAPS.total + MOST_AHEAD);
+    assert_eq!(begin_all(&mut lanes).len(), CAPS.total);
+}
+
+#[test]
+fn what_is_claimed_for_a_url_that_was_given_up_meanwhile_goes_back() {
+    let failing = endpoint(1, 1, "failing.example");
+    let mut lanes = Lanes::new(CAPS);
+    lanes.refresh(vec![failing.clone(), endpoint(2, 1, "failing.example")]);
+    let (claimed, limit) = lanes.next_claim().expect("something is due");
+    assert!(lanes.give_up(&failing.id).is_empty());
+    assert_eq!(lanes.claimed(claimed, limit, vec![lease(&failing), lease(&failing)]).len(), 2);
+    assert!(lanes.next_turn().is_none() && lanes.per_key.is_empty());
+    assert!(!claim_all(&mut lanes).contains_key(&failing.id), "not before the next look");
+    lanes.take_ready(|_| true);
+    lanes.refresh(vec![failing.clone()]);
+    assert!(claim_all(&mut lanes).contains_key(&failing.id));
+}
+
+#[test]
 fn what_goes_back_leaves_room_for_others() {
     let failing = endpoint(1, 1, "failing.example");
     let mut lanes = Lanes::new(CAPS);

@@ -1,0 +1,100 @@
+//! What the store is asked: what is due, and for claims. One thing at a time, and beside the attempts, so that a
+//! receiver never waits for a claim behind a disk's flush as long as there is something ahead for it.
+
+use std::sync::Arc;
+
+use domain::{Delivery, Lease};
+use store::DueEndpoint;
+use tokio::task::JoinSet;
+
+use super::DeliverLoop;
+use super::lanes::Lanes;
+
+/// Endpoints that are looked at in one go; those beyond get their turn when these are served.
+const MAX_DUE_ENDPOINTS: usize = 10_000;
+/// Claims between two looks, while there is something to claim: each look reads all that is due.
+const CLAIMS_IN_A_ROW: usize = 16;
+
+/// What the store has answered.
+pub(super) enum Answer {
+    /// These endpoints have something to claim.
+    Due(Vec<DueEndpoint>),
+    /// Up to `limit` deliveries were asked for, and these are ours.
+    Claimed { endpoint: DueEndpoint, limit: usize, leases: Vec<Lease<Delivery>> },
+    /// Nothing: it is out of reach.
+    Silence,
+}
+
+/// At most one question that is under way.
+pub(super) struct Asking {
+    deliver: Arc<DeliverLoop>,
+    question: JoinSet<Answer>,
+    /// Claims that come before the next look.
+    claims_left: usize,
+    /// The last question had no answer: nothing is claimed before a look has one.
+    is_in_vain: bool,
+}
+
+impl Asking {
+    pub(super) fn new(deliver: Arc<DeliverLoop>) -> Self {
+        Self { deliver, question: JoinSet::new(), claims_left: 0, is_in_vain: true }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.question.is_empty()
+    }
+
+    /// Asks the next question, if none is under way: what is due, when it is time to look, or for a claim. Neither
+    /// keeps the other from its turn. Whether it is a look.
+    pub(super) fn next(&mut self, lanes: &mut Lanes, is_time_to_look: bool) -> bool {
+        if !self.is_idle() {
+            return false;
+        }
+        let may_claim = !self.is_in_vain && (self.claims_left > 0 || !is_time_to_look);
+        let claimable = if may_claim { lanes.next_claim() } else { None };
+        if let Some((endpoint, limit)) = claimable {
+            self.claims_left = self.claims_left.saturating_sub(1);
+            let live_room = lanes.live_room(&endpoint);
+            self.question.spawn(claim(Arc::clone(&self.deliver), endpoint, limit, live_room));
+            return false;
+        }
+        if is_time_to_look {
+            self.claims_left = CLAIMS_IN_A_ROW;
+            self.question.spawn(look(Arc::clone(&self.deliver)));
+        }
+        is_time_to_look
+    }
+
+    /// The answer to the question under way; `None` when there is none. No answer is lost if this is dropped.
+    pub(super) async fn answer(&mut self) -> Option<Answer> {
+        let answer = self.question.join_next().await?.unwrap_or(Answer::Silence);
+        self.is_in_vain = matches!(answer, Answer::Silence);
+        Some(answer)
+    }
+}
+
+async fn look(deliver: Arc<DeliverLoop>) -> Answer {
+    let parts = &deliver.parts;
+    match parts.store.due_endpoints(parts.clock.now(), MAX_DUE_ENDPOINTS).await {
+        Ok(due) => Answer::Due(due),
+        Err(cause) => {
+            tracing::warn!(%cause, "what is due cannot be looked up; trying again");
+            Answer::Silence
+        }
+    }
+}
+
+async fn claim(deliver: Arc<DeliverLoop>, endpoint: DueEndpoint, limit: usize, live_room: usize) -> Answer {
+    let (parts, lease) = (&deliver.parts, deliver.config.lease);
+    let now = parts.clock.now();
+    match parts.store.claim_deliveries(&parts.node, &endpoint.id, limit, lease, now).await {
+        Ok(mut leases) => {
+            deliver.add_live(&endpoint, limit.min(leases.len() + live_room), &mut leases).await;
+            Answer::Claimed { endpoint, limit, leases }
+        }
+        Err(cause) => {
+            tracing::warn!(%cause, "no delivery could be claimed; trying again");
+            Answer::Silence
+        }
+    }
+}
