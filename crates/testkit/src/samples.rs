@@ -12,12 +12,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const EDITION: &str = "samples-2";
 
 /// Where the sound of a sample comes from, and what ffmpeg is told to make of it. `{sound}` is 6 s of stereo at
-/// 48 kHz, `{cd}` the same at 44.1 kHz, `{picture}` 6 s of H.264.
+/// 48 kHz, `{cd}` the same at 44.1 kHz, `{picture}` 6 s of H.264, `{wide}` the same at 1.6 MB/s.
 const RECIPES: &[(&str, &str)] = &[
     // The bricks of all others.
     (
         "picture.mp4",
         "-f lavfi -i testsrc2=s=320x180:r=25:d=6 -c:v libx264 -preset ultrafast -g 50 -pix_fmt yuv420p",
+    ),
+    (
+        "wide.mp4",
+        "-f lavfi -i testsrc2=s=640x360:r=25:d=6 -vf noise=alls=12:allf=t -c:v libx264 -preset ultrafast -qp 26 \
+         -g 4 -pix_fmt yuv420p",
     ),
     ("cd.wav", "-i {sound} -ar 44100"),
     // Containers with a picture.
@@ -26,6 +31,28 @@ const RECIPES: &[(&str, &str)] = &[
     (
         "fragmented.mp4",
         "-i {picture} -i {sound} -c:v copy -c:a aac -b:a 128k -movflags +frag_keyframe+empty_moov+default_base_moof",
+    ),
+    // Fragments of a sixth of a second: listed at the end, at the start, each by itself, and not at all; and with the
+    // sound in fragments of its own.
+    (
+        "fragments.mp4",
+        "-i {wide} -i {sound} -c:v copy -c:a aac -movflags +frag_keyframe+empty_moov+default_base_moof",
+    ),
+    (
+        "listed.mp4",
+        "-i {wide} -i {sound} -c:v copy -c:a aac \
+         -movflags +frag_keyframe+empty_moov+default_base_moof+global_sidx+skip_trailer",
+    ),
+    ("dash.mp4", "-i {wide} -i {sound} -c:v copy -c:a aac -movflags +frag_keyframe+empty_moov+dash"),
+    (
+        "unlisted.mp4",
+        "-i {wide} -i {sound} -c:v copy -c:a aac \
+         -movflags +frag_keyframe+empty_moov+default_base_moof+skip_trailer",
+    ),
+    (
+        "apart.mp4",
+        "-i {wide} -i {sound} -c:v copy -c:a flac -strict -2 \
+         -movflags +frag_keyframe+empty_moov+default_base_moof+separate_moof+skip_trailer",
     ),
     ("ac3.mp4", "-i {picture} -i {sound} -c:v copy -c:a ac3 -b:a 192k"),
     ("eac3.mp4", "-i {picture} -i {sound} -c:v copy -c:a eac3 -b:a 192k"),
@@ -51,6 +78,8 @@ const RECIPES: &[(&str, &str)] = &[
     ("vorbis.webm", "-i {picture} -i {cd} -c:v libvpx -deadline realtime -cpu-used 8 -c:a libvorbis"),
     ("mp3.avi", "-i {picture} -i {cd} -c:v mpeg4 -c:a libmp3lame"),
     ("pcm.avi", "-i {picture} -i {sound} -c:v mpeg4 -c:a pcm_s16le"),
+    ("wide.avi", "-i {wide} -i {cd} -c:v copy -c:a libmp3lame"),
+    ("wide-pcm.avi", "-i {wide} -i {sound} -c:v copy -c:a pcm_s16le"),
     ("ac3.avi", "-i {picture} -i {sound} -c:v mpeg4 -c:a ac3"),
     ("mp2.avi", "-i {picture} -i {sound} -c:v mpeg4 -c:a mp2"),
     ("aac.flv", "-i {picture} -i {cd} -c:v copy -c:a aac"),
@@ -140,8 +169,9 @@ pub const PLAYABLE: &[&str] = &[
 /// At least one of each kind of container, and of each way to lay one out.
 #[rustfmt::skip] // one name a line would be forty lines
 pub const CONTAINERS: &[&str] = &[
-    "aac.mp4", "faststart.mp4", "fragmented.mp4", "pcm16.mov", "alac.mov", "encrypted.mp4", "aac.mkv", "vorbis.mkv",
-    "opus.webm", "mp3.avi", "pcm.avi", "aac.flv", "aac.ts", "mp2.ts", "ac3.ts", "mp2.mpg", "wma.wmv", "sound.mp3",
+    "aac.mp4", "faststart.mp4", "fragmented.mp4", "fragments.mp4", "listed.mp4", "pcm16.mov", "alac.mov",
+    "encrypted.mp4", "aac.mkv", "vorbis.mkv", "opus.webm", "mp3.avi", "pcm.avi", "wide.avi", "aac.flv", "aac.ts",
+    "mp2.ts", "ac3.ts", "mp2.mpg", "wma.wmv", "sound.mp3",
     "sound.aac", "sound.latm", "sound.m4a", "sound.ogg", "sound.opus", "flac.ogg", "sound.flac", "sound.wav", "pcm.w64",
     "pcm.aiff", "pcm.au", "pcm.caf", "pcm.mxf", "sound.wv", "sound.ac3", "sound.eac3", "sound.dts",
 ];
@@ -213,6 +243,7 @@ fn ffmpeg(recipe: &str, name: &str, into: &Path) {
         "{sound}" => sample("sound.wav").into_os_string(),
         "{cd}" => sample("cd.wav").into_os_string(),
         "{picture}" => sample("picture.mp4").into_os_string(),
+        "{wide}" => sample("wide.mp4").into_os_string(),
         word => word.into(),
     });
     let mut command = Command::new("ffmpeg");

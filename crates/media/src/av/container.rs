@@ -18,8 +18,8 @@ use super::{AvLimits, failures};
 const HEAD_BYTES: usize = 4096;
 /// How many of a transport stream show whether it is scrambled: a second of a broadcast.
 const BROADCAST_BYTES: usize = 1 << 20;
-/// More ranges than this are merged over small gaps: a plan must stay small.
-const MOST_RANGES: usize = 32_768;
+/// A chunk's name and length, before its body.
+const CHUNK_HEAD_BYTES: u64 = 8;
 
 /// The container's short name: `mov` is told from `mp4` by its major brand, `webm` from `mkv` by its document type.
 pub(super) fn name(input: &mut Input<'_>) -> Result<&'static str, Failure> {
@@ -140,29 +140,64 @@ fn check_length(input: &mut Input<'_>, end: Option<u64>, whole_secs: Option<f64>
     Err(failures::truncated(whole * size as f64 / end as f64, whole))
 }
 
-/// Where the track's bytes lie, in order of reading, neighbours merged; empty where the container does not say.
-pub(super) fn byte_map(input: &Input<'_>, track: &Track) -> Vec<Range<u64>> {
-    if input.container() != "mp4" {
-        return Vec::new();
+/// What will be read of the track from here on, in order of reading, neighbours joined; empty where the container does
+/// not say. Of a part, the bytes up to `until_secs` on the track's own clock.
+pub(super) fn byte_map(input: &mut Input<'_>, track: &Track, until_secs: Option<f64>) -> Vec<Range<u64>> {
+    let is_wanted = |ticks: i64| until_secs.is_none_or(|until| track.time_base.secs(ticks) < until);
+    let index = input.index(track.index);
+    match input.container() {
+        "mp4" => join(
+            index
+                .iter()
+                .filter(|(_, _, ticks)| is_wanted(*ticks))
+                .map(|(at, bytes, _)| *at..at.saturating_add(*bytes)),
+        ),
+        "avi" => {
+            let from = input.position();
+            let end = index.iter().rev().find(|(_, _, ticks)| is_wanted(*ticks));
+            let end =
+                end.map_or(0, |(at, bytes, _)| at.saturating_add(*bytes).saturating_add(CHUNK_HEAD_BYTES));
+            between(from..end, others(input, track))
+        }
+        _ => Vec::new(),
     }
-    merge(input.index(track.index).into_iter().map(|(at, bytes, _)| at..at.saturating_add(bytes)).collect())
 }
 
-fn merge(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
-    let (mut merged, mut gap) = (join(ranges, 0), 1024);
-    while merged.len() > MOST_RANGES {
-        merged = join(merged, gap);
-        gap *= 2;
-    }
-    merged
+/// The bodies of all chunks of an AVI that are another track's, by its index: libav reads each one's head and jumps
+/// over the rest.
+fn others(input: &Input<'_>, track: &Track) -> Vec<Range<u64>> {
+    let indexes = input.tracks().into_iter().map(|other| other.index).filter(|other| *other != track.index);
+    let chunks = indexes.flat_map(|other| input.index(other));
+    let bodies = chunks.map(|(at, bytes, _)| {
+        let body = at.saturating_add(CHUNK_HEAD_BYTES);
+        body..body.saturating_add(bytes)
+    });
+    bodies.collect()
 }
 
-/// Joins what follows within `gap` bytes.
-fn join(ranges: Vec<Range<u64>>, gap: u64) -> Vec<Range<u64>> {
+/// What of `whole` is in none of `gaps`.
+fn between(whole: Range<u64>, mut gaps: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    gaps.sort_unstable_by_key(|gap| gap.start);
+    let mut at = whole.start;
+    let mut ranges = Vec::new();
+    for gap in gaps.into_iter().filter(|gap| gap.end > whole.start).take_while(|gap| gap.start < whole.end) {
+        if gap.start > at {
+            ranges.push(at..gap.start);
+        }
+        at = at.max(gap.end);
+    }
+    if at < whole.end {
+        ranges.push(at..whole.end);
+    }
+    ranges
+}
+
+/// Joins neighbours.
+fn join(ranges: impl IntoIterator<Item = Range<u64>>) -> Vec<Range<u64>> {
     let mut joined: Vec<Range<u64>> = Vec::new();
     for range in ranges {
         match joined.last_mut() {
-            Some(last) if range.start >= last.end && range.start - last.end <= gap => last.end = range.end,
+            Some(last) if range.start == last.end => last.end = range.end,
             _ => joined.push(range),
         }
     }
@@ -197,11 +232,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_are_merged_and_a_plan_stays_small() {
-        assert_eq!(merge(vec![0..10, 10..20, 30..40, 5..6]), [0..20, 30..40, 5..6]);
-        let scattered = (0..100_000u64).map(|at| at * 3000..at * 3000 + 100).collect();
-        let merged = merge(scattered);
-        assert!(merged.len() <= MOST_RANGES);
-        assert_eq!((merged[0].start, merged[merged.len() - 1].end), (0, 99_999 * 3000 + 100));
+    fn neighbours_are_joined() {
+        assert_eq!(join([0..10, 10..20, 30..40, 5..6]), [0..20, 30..40, 5..6]);
+    }
+
+    #[test]
+    fn what_lies_between_is_found_however_it_overlaps() {
+        for (whole, gaps, expected) in [
+            (10..100, vec![20..30, 40..50], vec![10..20, 30..40, 50..100]),
+            (10..100, vec![40..50, 0..20, 15..30, 45..48], vec![30..40, 50..100]),
+            (10..100, vec![90..200, 300..400], vec![10..90]),
+            (10..100, vec![], vec![10..100]),
+            (10..10, vec![0..5], vec![]),
+        ] {
+            assert_eq!(between(whole, gaps), expected);
+        }
     }
 }

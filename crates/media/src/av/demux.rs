@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use domain::{Failure, TrackChoice};
+use domain::{Failure, OutputSpec};
 
 use super::ffi::AvError;
 use super::input::Input;
@@ -15,6 +15,8 @@ const ALIGN_PACKETS: usize = 2_000;
 const ALIGN_BYTES: usize = 8 << 20;
 /// So many failed reads on end are the end of what can be read.
 const MOST_FAULTS_ON_END: u32 = 64;
+/// How much further than to the end of a part is read: packets that decoders hold back, sound that begins early.
+const BEYOND_SECS: f64 = 2.0;
 /// A file whose every stream begins later than this was cut from a running broadcast.
 const LIVE_CUT_SECS: f64 = 10.0;
 
@@ -25,6 +27,8 @@ pub(super) struct Demux<'h> {
     /// Packets that were met while looking for the picture's start.
     waiting: VecDeque<Packet>,
     zero_secs: Option<f64>,
+    /// Where the part ends that is wanted.
+    end_secs: Option<f64>,
     /// How long it should be, where its end can be judged by that.
     expected_secs: Option<f64>,
     /// It ends where it ends, also in the middle of a packet.
@@ -49,14 +53,14 @@ impl<'h> Demux<'h> {
     pub(super) fn open(
         host: &'h mut dyn Host,
         limits: &AvLimits,
-        wanted: Option<&TrackChoice>,
+        output: &OutputSpec,
     ) -> Result<Self, Failure> {
         let mut input = Input::open(host, limits)?;
         let duration_secs = input.duration_secs();
         let format = container::name(&mut input)?.to_owned();
         input.host().probed(Probe { format, duration_secs });
         let tracks = input.tracks();
-        let track = choose(&tracks, wanted)?.clone();
+        let track = choose(&tracks, output.track.as_ref())?.clone();
         let is_endless = container::is_endless(&mut input)?;
         let is_whole = is_endless || container::check_complete(&mut input, &track)?;
         let mut demux = Self {
@@ -65,6 +69,7 @@ impl<'h> Demux<'h> {
             track,
             waiting: VecDeque::new(),
             zero_secs: None,
+            end_secs: output.span.end_secs,
             reach_secs: 0.0,
             origin_secs: None,
             is_endless,
@@ -81,17 +86,26 @@ impl<'h> Demux<'h> {
         let both: Vec<usize> = videos.iter().copied().chain([self.track.index]).collect();
         if self.input.container() == "mp4" {
             self.input.keep_only(&[self.track.index]);
-            let map = container::byte_map(&self.input, &self.track);
-            self.input.plan(map);
             self.zero_secs = Some(self.edited_zero(tracks, &both));
+            self.plan();
             return Ok(());
         }
         self.input.keep_only(&both);
         self.zero_secs = self.first_picture(tracks, videos)?;
         if !self.watches_all() {
             self.input.keep_only(&[self.track.index]);
+            self.plan();
         }
         Ok(())
+    }
+
+    /// Says which bytes will be read, where the container lists them.
+    fn plan(&mut self) {
+        let until_secs = self.end_secs.map(|end| end + self.zero_secs.unwrap_or(0.0) + BEYOND_SECS);
+        let map = container::byte_map(&mut self.input, &self.track, until_secs);
+        if !map.is_empty() {
+            self.input.plan(map);
+        }
     }
 
     /// mp4 and mov count from the zero of their edit lists, unless they were cut from a broadcast.

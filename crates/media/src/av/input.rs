@@ -10,6 +10,7 @@ use domain::Failure;
 use ffmpeg_sys_next as sys;
 
 use super::ffi::{AvError, Layout, Options, TimeBase, text};
+use super::fragments::gather;
 use super::mux::Parameters;
 use super::packet::Packet;
 use super::reader::Reader;
@@ -28,16 +29,24 @@ pub(super) struct Input<'h> {
     /// Owned (from a box); libav's callbacks hold the same pointer, and run only within calls made here.
     reader: *mut Reader<'h>,
     demuxer: String,
+    /// How long the file is by its own index of fragments, of which libav is not told.
+    indexed_secs: Option<f64>,
 }
 
 impl<'h> Input<'h> {
     /// Opens whatever it is, if it is media.
     pub(super) fn open(host: &'h mut dyn Host, limits: &AvLimits) -> Result<Self, Failure> {
         let reader = Box::into_raw(Box::new(Reader::new(host)));
-        let mut input =
-            Self { context: ptr::null_mut(), io: ptr::null_mut(), reader, demuxer: String::new() };
+        let mut input = Self {
+            context: ptr::null_mut(),
+            io: ptr::null_mut(),
+            reader,
+            demuxer: String::new(),
+            indexed_secs: None,
+        };
         input.connect().map_err(|cause| failures::internal("the reader", cause))?;
         let format = input.recognise(limits)?;
+        input.gather_fragments()?;
         input.read_header(format, limits).map_err(|cause| container::headless(&mut input, limits, cause))?;
         if input.wants_a_closer_look() {
             // SAFETY: the context is open; no options are handed over.
@@ -101,6 +110,29 @@ impl<'h> Input<'h> {
         Ok(format)
     }
 
+    /// Brings the heads of a fragmented mp4 near, which libav is about to walk over.
+    fn gather_fragments(&mut self) -> Result<(), Failure> {
+        if self.container() != "mp4" {
+            return Ok(());
+        }
+        if let Some(fragments) = gather(self.reader()).map_err(|_| failures::gone())? {
+            self.indexed_secs = fragments.secs;
+            self.read_directly();
+            // What libav has in its buffer from recognising the format is read again from where the heads are.
+            // SAFETY: the context is connected.
+            unsafe { sys::avio_seek(self.io, 0, sys::SEEK_SET) };
+        }
+        Ok(())
+    }
+
+    /// From here on every seek and every read of a packet goes straight to the reader, which knows what is worth
+    /// fetching; libav's own buffer would read through the picture in between. Not earlier: the Ogg demuxer, for
+    /// one, counts on the buffer.
+    fn read_directly(&mut self) {
+        // SAFETY: the context is alive and ours.
+        unsafe { (*self.io).direct = 1 };
+    }
+
     fn read_header(&mut self, format: *const sys::AVInputFormat, limits: &AvLimits) -> Result<(), AvError> {
         let list = |names: String| CString::new(names).map_err(|_| AvError::MEMORY);
         let (demuxers, decoders) = (list(whitelist::demuxers())?, list(whitelist::decoders())?);
@@ -131,11 +163,15 @@ impl<'h> Input<'h> {
         AvError::check(answer).map(|_| ())
     }
 
-    /// Whether parameters are missing. mp4, mov and matroska say them in their header; looking further would read
-    /// the picture for nothing.
+    /// Whether parameters are missing. mp4, mov, matroska and avi say them in their header; looking further would read
+    /// the picture for nothing. Only where an avi has its sound within the picture (DV) is there none until then.
     fn wants_a_closer_look(&self) -> bool {
-        let says_all = matches!(self.container(), "mp4" | "mkv");
         let tracks = self.tracks();
+        let says_all = match self.container() {
+            "mp4" | "mkv" => true,
+            "avi" => tracks.iter().any(|track| track.kind == Kind::Audio),
+            _ => false,
+        };
         let is_vague = |track: &Track| track.kind == Kind::Audio && (track.channels == 0 || track.rate == 0);
         !says_all || tracks.is_empty() || tracks.iter().any(is_vague)
     }
@@ -182,14 +218,16 @@ impl<'h> Input<'h> {
         self.host().read_at(offset, into).map_err(|_| failures::gone())
     }
 
+    /// Where the demuxer goes on.
+    pub(super) fn position(&mut self) -> u64 {
+        // SAFETY: the context is connected; asking does not move it.
+        u64::try_from(unsafe { sys::avio_seek(self.io, 0, sys::SEEK_CUR) }).unwrap_or(0)
+    }
+
     /// Says which bytes will be read.
     pub(super) fn plan(&mut self, ranges: Vec<Range<u64>>) {
         self.reader().plan(ranges);
-        // From here on every seek and every read of a packet goes straight to the reader, which knows what is worth
-        // fetching; libav's own buffer would read through the picture in between. Not earlier: the Ogg demuxer, for
-        // one, counts on the buffer.
-        // SAFETY: the context is alive and ours.
-        unsafe { (*self.io).direct = 1 };
+        self.read_directly();
     }
 
     /// Seconds, where the container says it.
@@ -221,7 +259,9 @@ impl<'h> Input<'h> {
     /// What streams there are.
     pub(super) fn tracks(&self) -> Vec<Track> {
         let count = self.format_context().nb_streams as usize;
-        (0..count).filter_map(|index| self.stream(index)).map(describe).collect()
+        let longest = |secs: Option<f64>| secs.into_iter().chain(self.indexed_secs).max_by(f64::total_cmp);
+        let described = (0..count).filter_map(|index| self.stream(index)).map(describe);
+        described.map(|track| Track { duration_secs: longest(track.duration_secs), ..track }).collect()
     }
 
     /// The parameters that a decoder needs. Alive as long as `self`.

@@ -1,11 +1,11 @@
 //! The extraction itself: libav, run inside the confined child.
 //!
-//! Start with `pipeline`. What it stands on, from the source to the result: `reader` (bytes of the host), `input` (the
-//! container), `track`, `language`, `container` and `marks` (which stream, where, whole?), `demux`. Then either `copy`
-//! (packets as they are) or `decode`, `playback` (sound as a correct player would play it, by `timeline`, cut to the
-//! `part` that was asked for), `resample`, `quality` (the table), `codec`, `crew` and `flac` (several encoders at once),
-//! `encode`. To `normalize`, `loudness` measures and limits, `levelled` sits between the two, and `rehear` listens to
-//! what was made. Last `mux` and `output`.
+//! Start with `pipeline`. What it stands on, from the source to the result: `reader` (bytes of the host), `fragments`
+//! (of an mp4, brought near), `input` (the container), `track`, `language`, `container` and `marks` (which stream,
+//! where, whole?), `demux`. Then either `copy` (packets as they are) or `decode`, `playback` (sound as a correct player
+//! would play it, by `timeline`, cut to the `part` that was asked for), `resample`, `quality` (the table), `codec`,
+//! `crew` and `flac` (several encoders at once), `encode`. To `normalize`, `loudness` measures and limits, `levelled`
+//! sits between the two, and `rehear` listens to what was made. Last `mux` and `output`.
 //! `whitelist` says what may be opened at all; `ffi` and `packet` own libav's values; `failures` has the sentences,
 //! `progress` tells how far it is.
 
@@ -19,6 +19,7 @@ mod encode;
 mod failures;
 mod ffi;
 mod flac;
+mod fragments;
 mod input;
 mod language;
 mod levelled;

@@ -41,7 +41,7 @@ fn copy_or_encode(
     limits: &AvLimits,
     into: Rc<File>,
 ) -> Result<Extracted, Failure> {
-    let mut demux = Demux::open(host, limits, output.track.as_ref())?;
+    let mut demux = Demux::open(host, limits, output)?;
     let as_it_is = Wish { output, most_kbps: None };
     let Some(plan) = copy::plan(&mut demux, output)? else {
         return encode(Playback::of(demux, limits, output)?, as_it_is, limits, into);

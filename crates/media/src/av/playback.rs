@@ -103,7 +103,7 @@ impl<'h> Playback<'h> {
         limits: &AvLimits,
         output: &OutputSpec,
     ) -> Result<Self, Failure> {
-        Self::of(Demux::open(host, limits, output.track.as_ref())?, limits, output)
+        Self::of(Demux::open(host, limits, output)?, limits, output)
     }
 
     /// Decodes up to the first frame.

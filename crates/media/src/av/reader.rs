@@ -3,6 +3,7 @@
 //! libav itself is told not to read ahead: between two packets of audio there may be megabytes of video that nobody
 //! wants fetched. What is read ahead is decided here, where the plan is known.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{Host, HostGone};
@@ -11,6 +12,8 @@ use super::{Host, HostGone};
 const LOOK_BYTES: u64 = 64 << 10;
 /// What follows on a look is read in larger steps; also the most that one question asks for.
 const STRIDE_BYTES: u64 = 256 << 10;
+/// Ranges that the host is told of at once: a frame of every picture for a quarter of an hour, in half a megabyte.
+const TOLD_RANGES: usize = 32_768;
 
 /// The source, the place in it, and what of it is at hand.
 pub(super) struct Reader<'h> {
@@ -21,6 +24,10 @@ pub(super) struct Reader<'h> {
     window: Vec<u8>,
     /// What will be read, by offset; empty where there is no index.
     planned: Vec<Range<u64>>,
+    /// How many of them the host has been told of.
+    told: usize,
+    /// Bytes that are read from here, whatever the host has there; by offset, none overlapping another.
+    shelf: BTreeMap<u64, Vec<u8>>,
     gone: bool,
 }
 
@@ -34,6 +41,8 @@ impl<'h> Reader<'h> {
             window_at: 0,
             window: Vec::new(),
             planned: Vec::new(),
+            told: 0,
+            shelf: BTreeMap::new(),
             gone: false,
         }
     }
@@ -68,11 +77,57 @@ impl<'h> Reader<'h> {
         Ok(size)
     }
 
-    /// Says what will be read, to the host and to this reader.
-    pub(super) fn plan(&mut self, ranges: Vec<Range<u64>>) {
-        self.host.plan(&ranges);
+    /// Says what will be read, to the host and to this reader. A long plan is told as it is read, if that is from
+    /// front to back; of one in another order the host hears the beginning.
+    pub(super) fn plan(&mut self, mut ranges: Vec<Range<u64>>) {
+        // What a header claims may lie beyond every file.
+        ranges.retain(|range| range.start < range.end && range.end <= i64::MAX as u64);
+        let is_ascending = ranges.is_sorted_by_key(|range| range.start);
+        self.told = if is_ascending { ranges.len().min(TOLD_RANGES) } else { ranges.len() };
+        self.host.plan(&ranges[..ranges.len().min(TOLD_RANGES)]);
         self.planned = ranges;
         self.planned.sort_by_key(|range| range.start);
+    }
+
+    /// Tells the host more of the plan, once the reader is three quarters through what it has been told.
+    fn tell_more(&mut self, next: usize) {
+        if self.told < self.planned.len() && next + TOLD_RANGES / 4 >= self.told {
+            self.told = self.planned.len().min(next + TOLD_RANGES);
+            self.host.plan(&self.planned[next..self.told]);
+        }
+    }
+
+    /// Puts bytes where they are read from instead of the host; those that are there already stay.
+    pub(super) fn shelve(&mut self, offset: u64, mut bytes: Vec<u8>) {
+        let before = self.shelf.range(..=offset).next_back();
+        let is_there = before.is_some_and(|(start, there)| start + there.len() as u64 > offset);
+        bytes.truncate(self.unshelved(offset, bytes.len()));
+        if !is_there && !bytes.is_empty() {
+            self.shelf.insert(offset, bytes);
+        }
+    }
+
+    /// How many of these bytes come before the next that have been put here.
+    pub(super) fn unshelved(&self, offset: u64, count: usize) -> usize {
+        let next = self.shelf.range(offset..).next().map(|(start, _)| start - offset);
+        next.and_then(|next| usize::try_from(next).ok()).map_or(count, |next| count.min(next))
+    }
+
+    /// `count` bytes from `offset`, or as many as there are. The place in the source stays as it is.
+    pub(super) fn look(&mut self, offset: u64, count: usize) -> Result<Vec<u8>, HostGone> {
+        let position = std::mem::replace(&mut self.position, offset);
+        let mut bytes = vec![0; count];
+        let (mut filled, mut end) = (0, Ok(()));
+        while filled < count && end.is_ok() {
+            match self.read(&mut bytes[filled..]) {
+                Ok(0) => break,
+                Ok(more) => filled += more,
+                Err(gone) => end = Err(gone),
+            }
+        }
+        self.position = position;
+        bytes.truncate(filled);
+        end.map(|()| bytes)
     }
 
     /// Reads on; 0 only at the end.
@@ -87,8 +142,18 @@ impl<'h> Reader<'h> {
     }
 
     fn at_hand(&self) -> &[u8] {
-        let skip = self.position.checked_sub(self.window_at).and_then(|skip| usize::try_from(skip).ok());
-        skip.and_then(|skip| self.window.get(skip..)).unwrap_or_default()
+        let from = |start: u64, bytes: &'_ [u8]| {
+            let skip = self.position.checked_sub(start).and_then(|skip| usize::try_from(skip).ok());
+            skip.filter(|skip| *skip < bytes.len())
+        };
+        if let Some((start, bytes)) = self.shelf.range(..=self.position).next_back()
+            && let Some(skip) = from(*start, bytes)
+        {
+            return &bytes[skip..];
+        }
+        let Some(skip) = from(self.window_at, &self.window) else { return &[] };
+        let count = self.unshelved(self.position, self.window.len() - skip);
+        &self.window[skip..skip + count]
     }
 
     fn fill(&mut self) -> Result<(), HostGone> {
@@ -105,8 +170,9 @@ impl<'h> Reader<'h> {
 
     /// How much to ask for: the rest of the planned range, else a look, else a stride if it goes on where the last
     /// one ended.
-    fn wanted(&self) -> u64 {
+    fn wanted(&mut self) -> u64 {
         let next = self.planned.partition_point(|range| range.end <= self.position);
+        self.tell_more(next);
         if let Some(range) = self.planned.get(next).filter(|range| range.contains(&self.position)) {
             return (range.end - self.position).min(STRIDE_BYTES);
         }
@@ -126,6 +192,7 @@ mod tests {
     struct Counting {
         size: u64,
         asked: Vec<Range<u64>>,
+        plans: Vec<Vec<Range<u64>>>,
         fails_after: usize,
     }
 
@@ -144,13 +211,15 @@ mod tests {
         fn size(&mut self) -> Result<u64, HostGone> {
             Ok(self.size)
         }
-        fn plan(&mut self, _: &[Range<u64>]) {}
+        fn plan(&mut self, ranges: &[Range<u64>]) {
+            self.plans.push(ranges.to_vec());
+        }
         fn probed(&mut self, _: Probe) {}
         fn progressed(&mut self, _: Step, _: Option<f64>) {}
     }
 
     fn host(size: u64) -> Counting {
-        Counting { size, asked: Vec::new(), fails_after: usize::MAX }
+        Counting { size, asked: Vec::new(), plans: Vec::new(), fails_after: usize::MAX }
     }
 
     fn read(reader: &mut Reader<'_>, at: u64, len: usize) -> Vec<u8> {
@@ -184,6 +253,37 @@ mod tests {
         read(&mut reader, 5000, 200);
         read(&mut reader, 5200, 200);
         assert_eq!(host.asked, [1000..1010, 5000..5300]);
+    }
+
+    #[test]
+    fn what_is_shelved_is_read_from_there_and_the_rest_from_the_host() {
+        let mut host = host(1000);
+        let mut reader = Reader::new(&mut host);
+        read(&mut reader, 0, 1);
+        reader.shelve(10, vec![99; 5]);
+        reader.shelve(8, vec![77; 4]);
+        reader.shelve(12, vec![55; 9]);
+        assert_eq!(reader.look(6, 12), Ok(vec![6, 7, 77, 77, 99, 99, 99, 99, 99, 15, 16, 17]));
+        assert_eq!((reader.position(), reader.unshelved(0, 100), reader.unshelved(0, 3)), (1, 8, 3));
+        assert_eq!(reader.look(998, 12).map(|bytes| bytes.len()), Ok(2), "to the end");
+    }
+
+    #[test]
+    fn a_long_plan_is_told_as_it_is_read() {
+        let range = |number: usize| number as u64 * 10..number as u64 * 10 + 1;
+        let mut host = host(10 << 20);
+        let mut reader = Reader::new(&mut host);
+        reader.plan((0..TOLD_RANGES * 2).map(range).chain([7..7, 9..u64::MAX]).collect());
+        for number in [0, 10, TOLD_RANGES * 3 / 4 - 1, TOLD_RANGES * 3 / 4, TOLD_RANGES, TOLD_RANGES * 2 - 1]
+        {
+            read(&mut reader, number as u64 * 10, 1);
+        }
+        let told: Vec<_> = host.plans.iter().map(|plan| (plan[0].start, plan.len())).collect();
+        let later = TOLD_RANGES * 3 / 4;
+        let last = TOLD_RANGES * 2 - 1;
+        assert_eq!(told[..2], [(0, TOLD_RANGES), (later as u64 * 10, TOLD_RANGES)]);
+        assert_eq!(told[2..], [(last as u64 * 10, 1)]);
+        assert!(host.asked.iter().all(|asked| asked.end - asked.start == 1), "{:?}", host.asked);
     }
 
     #[test]

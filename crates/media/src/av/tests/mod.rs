@@ -7,6 +7,7 @@ mod damage;
 mod encrypted;
 mod formats;
 mod loudness;
+mod maps;
 mod parts;
 mod steady;
 mod timing;

@@ -4,21 +4,26 @@ use domain::{ChannelCount, FailureCode, SampleRate, Span, TrackChoice};
 
 use super::*;
 
-fn part(format: AudioFormat, start_secs: f64, end_secs: Option<f64>) -> OutputSpec {
+pub(super) fn part(format: AudioFormat, start_secs: f64, end_secs: Option<f64>) -> OutputSpec {
     OutputSpec { span: Span { start_secs, end_secs }, ..OutputSpec::plain(format) }
 }
 
 /// The samples of a WAVE that we made.
-fn pcm(path: &Path) -> Vec<u8> {
+pub(super) fn pcm(path: &Path) -> Vec<u8> {
     let bytes = std::fs::read(path).expect("a result");
     let data = bytes.windows(4).position(|name| name == b"data").expect("a data chunk");
     bytes[data + 8..].to_vec()
 }
 
 /// The samples of a sample, as ffmpeg decodes them.
-fn referee(name: &str, arguments: &[&str]) -> Vec<u8> {
+pub(super) fn referee(name: &str, arguments: &[&str]) -> Vec<u8> {
+    referee_of(&sample(name), arguments)
+}
+
+/// The same of a file.
+pub(super) fn referee_of(path: &Path, arguments: &[&str]) -> Vec<u8> {
     let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args(["-v", "error", "-nostdin", "-i"]).arg(sample(name)).args(arguments);
+    ffmpeg.args(["-v", "error", "-nostdin", "-i"]).arg(path).args(arguments);
     output_of(ffmpeg.args(["-c:a", "pcm_s16le", "-f", "s16le", "-"]))
 }
 
