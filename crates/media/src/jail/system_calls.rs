@@ -20,11 +20,11 @@ const THREAD: u64 = (libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND) 
 
 /// What is allowed, and who needs it.
 const ALLOWED: &[(libc::c_long, &[Argument], &str)] = &[
-    (libc::SYS_read, ANY, "answers of the parent; the result, where a muxer reads back"),
+    (libc::SYS_read, ANY, "answers of the parent; the result, by muxers and to measure what it decodes to"),
     (libc::SYS_write, ANY, "questions to the parent; the result"),
     (libc::SYS_writev, ANY, "libc's own words before it aborts"),
-    (libc::SYS_lseek, ANY, "the result, where a muxer corrects its header"),
-    (libc::SYS_ftruncate, ANY, "the result, where a copy turns out unfit and encoding begins"),
+    (libc::SYS_lseek, ANY, "the result, where a muxer corrects its header; its size"),
+    (libc::SYS_ftruncate, ANY, "the result, where a copy is unfit or a gain not right, and encoding begins"),
     (libc::SYS_close, ANY, "the result, at the end"),
     (libc::SYS_fcntl, &[(1, INT, libc::F_GETFD as u64)], "debug builds of std look before they close"),
     (libc::SYS_brk, ANY, "malloc"),
