@@ -2,22 +2,17 @@
 //! key. A receiver that does not answer fills its own window and nobody else's.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::time::Duration;
 
 use domain::{Delivery, EndpointId, KeyId, Lease, Receiver, SendOutcome};
 use store::DueEndpoint;
 use tokio::time::Instant;
 
-use super::window::{Bounds, Window};
+use self::lane::{Lane, MOST_AHEAD};
+use super::window::Bounds;
 
-/// Work is fetched ahead for about so long, so that a quick receiver does not wait for the database between two
-/// attempts. A slow one gets nothing ahead: what is leased and not sent would only be late.
-const AHEAD: Duration = Duration::from_millis(50);
-/// The most that is fetched ahead, for one receiver, however quick it is, and for all of them: half of it is one claim,
-/// and the other half is what is sent while that is waited for.
-const MOST_AHEAD: usize = 512;
-/// How much one attempt moves the notion of how quick a receiver is.
-const SMOOTHING: f64 = 0.1;
+mod lane;
+
+pub(super) use lane::Turn;
 
 /// Caps on attempts at once. What is fetched ahead is none yet, and counts when it is begun.
 #[derive(Debug, Clone, Copy)]
@@ -28,92 +23,6 @@ pub(super) struct Caps {
     pub(super) per_key: usize,
     /// For one receiver.
     pub(super) window: Bounds,
-}
-
-/// An attempt to make: the lease, its endpoint as it stood, and since when it waits here.
-pub(super) struct Turn {
-    pub(super) lease: Lease<Delivery>,
-    pub(super) endpoint: DueEndpoint,
-    pub(super) since: Instant,
-    /// Fetched ahead: no cap counts it before it is begun.
-    is_ahead: bool,
-}
-
-/// One receiver.
-struct Lane {
-    window: Window,
-    in_flight: usize,
-    /// Of what is ready, how many were fetched ahead.
-    ready_ahead: usize,
-    /// Live events among what is ready or in flight.
-    live: usize,
-    /// Seconds that an attempt takes, smoothed; `None` before the first one ended.
-    usual_secs: Option<f64>,
-    /// Endpoints with something due, in turn.
-    due: VecDeque<DueEndpoint>,
-    /// Those of them that had their turn and have more: the next round.
-    served: VecDeque<DueEndpoint>,
-    /// Claimed, and not under way yet.
-    ready: VecDeque<Turn>,
-}
-
-impl Lane {
-    fn new(bounds: Bounds) -> Self {
-        Self {
-            window: Window::new(bounds),
-            in_flight: 0,
-            ready_ahead: 0,
-            live: 0,
-            usual_secs: None,
-            due: VecDeque::new(),
-            served: VecDeque::new(),
-            ready: VecDeque::new(),
-        }
-    }
-
-    fn has_due(&self) -> bool {
-        !self.due.is_empty() || !self.served.is_empty()
-    }
-
-    fn next_due(&mut self) -> Option<DueEndpoint> {
-        if self.due.is_empty() {
-            std::mem::swap(&mut self.due, &mut self.served);
-        }
-        self.due.pop_front()
-    }
-
-    /// How many more should be claimed: what the window has free, and some ahead where it is quick. What is ahead is
-    /// fetched when half of it is used up, for a claim of many costs hardly more than a claim of one.
-    fn wanted(&self) -> usize {
-        let ahead = self.ahead();
-        if ahead > 0 && self.ready.len() > ahead / 2 {
-            return 0;
-        }
-        (self.window.size() + ahead).saturating_sub(self.in_flight + self.ready.len())
-    }
-
-    /// How many more the window has free.
-    fn free(&self) -> usize {
-        self.window.size().saturating_sub(self.in_flight + self.ready.len())
-    }
-
-    /// How many more live events may be claimed: they get half of the window, so that there is room for the end of
-    /// another job while a receiver is slow with them.
-    fn live_room(&self) -> usize {
-        (self.window.size() / 2).max(1).saturating_sub(self.live)
-    }
-
-    /// How many the receiver can take in the time that is fetched ahead for; none if one takes longer than that.
-    fn ahead(&self) -> usize {
-        match self.usual_secs {
-            Some(secs) if secs < AHEAD.as_secs_f64() => {
-                let ahead = self.window.size() as f64 * AHEAD.as_secs_f64() / secs.max(1e-6);
-                // Not negative, and bounded; the cast saturates.
-                (ahead as usize).min(MOST_AHEAD)
-            }
-            _ => 0,
-        }
-    }
 }
 
 /// All of them.
@@ -312,8 +221,7 @@ impl Lanes {
         if let Some(lane) = self.lanes.get_mut(&endpoint.receiver) {
             lane.in_flight = lane.in_flight.saturating_sub(1);
             lane.window.learn(outcome, began);
-            let secs = outcome.took.as_secs_f64();
-            lane.usual_secs = Some(lane.usual_secs.map_or(secs, |usual| usual + SMOOTHING * (secs - usual)));
+            lane.learn_pace(outcome.took);
         }
     }
 

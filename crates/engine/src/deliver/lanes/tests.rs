@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use domain::{DeliveryId, Event, EventId, EventKind, JobId, NodeId, SendError, Timestamp, WebhookUrl};
 use url::Url;
 
