@@ -228,6 +228,7 @@ fn first_bytes(input: &mut Input<'_>, most: usize) -> Result<Vec<u8>, Failure> {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "lists of ranges are what this is about, also of one")]
 mod tests {
     use super::*;
 
