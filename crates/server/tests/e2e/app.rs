@@ -22,11 +22,18 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) struct Options {
     /// Settings beyond the harness' own, by their environment's name without the prefix.
     pub(crate) settings: Vec<(&'static str, String)>,
+    /// What else its environment has.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Options {
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.settings.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn with_variable(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((name, value.into()));
         self
     }
 }
@@ -261,6 +268,9 @@ async fn launch(
     ];
     for (name, value) in own.iter().chain(&options.settings) {
         command.env(format!("AUDIO_EXTRACT_{name}"), value);
+    }
+    for (name, value) in &options.variables {
+        command.env(name, value);
     }
     let mut child = command.spawn().expect("the service starts");
     let log = Arc::new(Mutex::new(Vec::new()));

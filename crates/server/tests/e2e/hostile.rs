@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect};
 use axum::routing::get;
 use serde_json::{Value, json};
+use testkit::host::{Host, Reply};
 
 use crate::app::{Options, PATIENCE, TestApp, json};
 use crate::files::FileHost;
@@ -300,5 +301,27 @@ async fn a_name_that_leads_to_a_private_address_is_not_followed() {
     let status = app.wait_for_end(&job).await;
     assert_eq!(status["error"]["code"], "DOWNLOAD_FAILED", "{status}");
     assert_helps("a private name", &status["error"], "may not be fetched");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_proxy_of_the_environment_is_asked() {
+    let proxy = Host::start(|_| Reply::new(200, &[], b"not the file")).await;
+    let source = Host::start(|_| Reply::new(404, &[], b"")).await;
+    let mut options = Options::default();
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        options = options.with_variable(name, proxy.url(""));
+    }
+    let app = TestApp::start_with(options).await;
+    let body = json!({
+        "source": {"type": "url", "url": source.url("/video.mp4")},
+        "output": {"format": "mp3"},
+        "options": {"webhook": source.url("/webhook")},
+    });
+    let job = app.submit(&body).await;
+    assert_eq!(app.wait_for_end(&job).await["error"]["code"], "DOWNLOAD_FAILED");
+    let seen = source.wait_for(2).await;
+    assert_eq!((seen[0].target.as_str(), seen[1].target.as_str()), ("/video.mp4", "/webhook"));
+    assert!(proxy.seen().is_empty(), "{:?}", proxy.seen());
     app.stop().await;
 }

@@ -18,6 +18,7 @@ mod hostile;
 mod kills;
 mod live;
 mod load;
+mod s3;
 mod third_party;
 mod tus;
 mod uploads;

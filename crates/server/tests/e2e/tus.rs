@@ -27,19 +27,19 @@ impl TestApp {
         self.request(method, path).header("Tus-Resumable", "1.0.0")
     }
 
-    async fn begin(&self, length: usize) -> String {
+    pub(crate) async fn begin(&self, length: usize) -> String {
         let response = send(self.tus(Method::POST, UPLOADS).header("Upload-Length", length)).await;
         assert_eq!(response.status(), 201);
         header(&response, "location").expect("a location").to_owned()
     }
 
-    fn append(&self, path: &str, offset: usize, bytes: &[u8]) -> RequestBuilder {
+    pub(crate) fn append(&self, path: &str, offset: usize, bytes: &[u8]) -> RequestBuilder {
         let request = self.tus(patch(), path).header("Content-Type", BODY).header("Upload-Offset", offset);
         request.body(bytes.to_vec())
     }
 
     /// How many bytes an upload has.
-    async fn offset(&self, path: &str) -> usize {
+    pub(crate) async fn offset(&self, path: &str) -> usize {
         let response = send(self.tus(Method::HEAD, path)).await;
         assert_eq!(response.status(), 200, "{path}");
         assert_eq!(header(&response, "cache-control"), Some("no-store"));
@@ -47,7 +47,7 @@ impl TestApp {
     }
 }
 
-async fn send(request: RequestBuilder) -> Response {
+pub(crate) async fn send(request: RequestBuilder) -> Response {
     let response = request.send().await.expect("an answer");
     assert_eq!(header(&response, "tus-resumable"), Some("1.0.0"), "{response:?}");
     response
@@ -69,12 +69,12 @@ async fn start_patch(app: &TestApp, path: &str, bytes: usize) -> TcpStream {
     stream
 }
 
-fn id_of(path: &str) -> &str {
+pub(crate) fn id_of(path: &str) -> &str {
     path.rsplit('/').next().expect("an id")
 }
 
 /// A wav of noise: what comes out as wav is what went in, sample for sample.
-fn noise(bytes: u32) -> Vec<u8> {
+pub(crate) fn noise(bytes: u32) -> Vec<u8> {
     let mut wav = Vec::new();
     wav.extend_from_slice(b"RIFF");
     wav.extend_from_slice(&(bytes + 36).to_le_bytes());
@@ -89,7 +89,7 @@ fn noise(bytes: u32) -> Vec<u8> {
 }
 
 /// Has a job made of an upload of [`noise`], and compares every sample.
-async fn comes_out_as_it_went_in(app: &TestApp, file: &str, sent: &[u8]) {
+pub(crate) async fn comes_out_as_it_went_in(app: &TestApp, file: &str, sent: &[u8]) {
     let mut body = job_on(file);
     body["output"] = json!({"format": "wav"});
     let job = app.submit(&body).await;
@@ -256,6 +256,12 @@ fn client(app: &TestApp, file: &Path) -> Command {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_npm_client_goes_on_where_it_was_killed() {
     let app = TestApp::start_with(Options::default().with("UPLOAD_PART_BYTES", "64KiB")).await;
+    let files = app.data_dir().join("files");
+    the_npm_client_goes_on(app, &files).await;
+}
+
+/// Kills it half-way of an upload that is stored in `files`, and starts it again.
+pub(crate) async fn the_npm_client_goes_on(app: TestApp, files: &Path) {
     let folder = tempfile::tempdir().expect("a folder");
     let (file, wav) = (folder.path().join("talk.wav"), noise(24 << 20));
     std::fs::write(&file, &wav).expect("written");
@@ -279,7 +285,7 @@ async fn the_npm_client_goes_on_where_it_was_killed() {
     let file = id_of(&path);
     assert!(output.status.success() && said.contains(&format!("name it in a job as {file}")), "{said}");
     assert_eq!(app.offset(&path).await, wav.len());
-    let parts = stored(&app.data_dir().join("files"));
+    let parts = stored(files);
     let folder = parts[0].parent();
     assert!(parts.iter().all(|part| part.parent() == folder), "it began anew: {parts:?}");
     comes_out_as_it_went_in(&app, file, &wav).await;
