@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build serve bench-media bench-webhooks kill-run fuzz setup setup-demo setup-test
+.PHONY: help demo test lint build serve bench-fetch bench-media bench-webhooks kill-run fuzz setup setup-demo setup-test
 
 help: ## Say what can be typed
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ build: setup ## The release binary
 
 serve: build ## Run the service for real use, with the settings of the environment
 	$(TARGET_DIR)/release/audio-extract serve
+
+bench-fetch: setup-test ## Measure fetching over a slow link beside the ffmpeg command: one table, in about 25 minutes (QUICK=1: 4)
+	$(CARGO) build --release --package bench --package server
+	$(TARGET_DIR)/release/bench fetch $(if $(QUICK),--quick)
 
 bench-webhooks: setup-test ## Measure webhooks: one table, in about 15 minutes (QUICK=1: 3)
 	$(CARGO) build --release --package bench --package server

@@ -1,5 +1,5 @@
 //! `bench webhooks`: what webhooks cost and how long they wait; `bench media`: what audio costs, beside the `ffmpeg`
-//! command. Each is one table. `bench kills`: that no job and no webhook is lost when the service is killed, again and
+//! command; `bench fetch`: what is fetched for it, and how long that takes. Each is one table. `bench kills`: that no job and no webhook is lost when the service is killed, again and
 //! again.
 //!
 //! Each figure is measured in a process of its own (`bench cell …`), so that neither memory nor caches of
@@ -7,12 +7,13 @@
 //!
 //! Never in here: anything that the service itself runs on.
 //!
-//! Start with [`table`] and [`media`], which say what is measured; then [`latency`].
+//! Start with [`table`], [`media`] and [`fetch`], which say what is measured; then [`latency`].
 
 mod bare;
 mod client;
 mod copies;
 mod delivering;
+mod fetch;
 mod idle;
 mod kills;
 mod latency;
@@ -41,6 +42,7 @@ use crate::rows::Engine;
 const USAGE: &str = "\
 bench webhooks [--quick] [--only FIGURE] [--database sqlite|postgres] [--service FILE]   one table
 bench media [--quick] [--only FIGURE] [--service FILE]                                   one table
+bench fetch [--quick] [--only SOURCE] [--service FILE]                                   one table
 bench kills [--kills N] [--per-second N] [--service FILE]                                kill -9 under load";
 
 /// What can go wrong in a measurement: all of it ends it.
@@ -120,6 +122,15 @@ fn run() -> Outcome<ExitCode> {
                 per_second: u32::try_from(arguments.number("per-second", 100)?)?,
             };
             runtime.block_on(kills::run(&plan, say))?
+        }
+        Some("fetch") => {
+            let arguments = Arguments::read(&words[1..])?;
+            let plan = fetch::Plan {
+                is_quick: arguments.has("quick"),
+                only: arguments.text("only", "").to_owned(),
+                binary: arguments.service(),
+            };
+            fetch::print(&plan, &runtime, say)?
         }
         Some("media") => {
             let arguments = Arguments::read(&words[1..])?;

@@ -96,7 +96,7 @@ impl Watch {
 }
 
 /// A process' proportional share in bytes; none if it is gone.
-fn share_of(pid: &str) -> u64 {
+pub(crate) fn share_of(pid: &str) -> u64 {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());

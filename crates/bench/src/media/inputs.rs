@@ -81,7 +81,7 @@ impl Inputs {
 }
 
 /// Runs `ffmpeg` into a file that is there whole or not at all.
-fn make(file: &Path, words: &[&str]) -> Outcome<()> {
+pub(crate) fn make(file: &Path, words: &[&str]) -> Outcome<()> {
     if file.exists() {
         return Ok(());
     }

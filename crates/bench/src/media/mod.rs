@@ -1,8 +1,8 @@
 //! What audio costs: ours beside the `ffmpeg` command on the same inputs, taken turn by turn in one run.
 
 mod clips;
-mod cost;
-mod inputs;
+pub(crate) mod cost;
+pub(crate) mod inputs;
 mod long;
 
 use std::path::PathBuf;
