@@ -77,6 +77,10 @@ pub trait Source: Send + Sync {
     /// the reader. It may be ignored, and other bytes may still be asked for. A plan takes the place of the former one.
     fn plan(&self, ranges: Vec<Range<u64>>);
 
+    /// Says that nothing which is fetched from here on will be read again. Until then a source keeps what it fetches,
+    /// as far as it may, so that a second reading costs nothing.
+    fn once(&self) {}
+
     /// What it has cost so far.
     fn fetched(&self) -> Fetched;
 }

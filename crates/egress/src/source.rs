@@ -11,6 +11,7 @@ mod body;
 mod config;
 mod error;
 mod fetch;
+mod kept;
 mod link;
 mod multipart;
 mod part;
@@ -23,6 +24,7 @@ mod spool;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use domain::{
     BoxFuture, Clock, Failure, FailureCode, Source, SourceHeader, SourceOpener, SourceSpec, SourceUrl,
 };
@@ -34,6 +36,7 @@ use self::batch::{Batch, Policy};
 pub use self::config::SourceConfig;
 use self::error::FetchError;
 use self::fetch::{Answer, Fetcher};
+use self::kept::Kept;
 use self::link::Link;
 use self::part::{Accepted, Pinned, accept};
 use self::patience::Patience;
@@ -117,22 +120,31 @@ impl HttpSources {
             }
         };
         match fetcher.in_time(asking).await? {
-            First::Part { pinned, head, link } => Ok(self.ranged(&fetcher, pinned, link, &head)),
+            First::Part { pinned, head, link } => Ok(self.ranged(&fetcher, pinned, link, head).await),
             First::Lengthless => self.open_without_range(fetcher).await,
             First::Other(answer) if answer.status == StatusCode::OK => self.open_whole(fetcher, answer).await,
             First::Other(answer) => match ContentRange::of(&answer.headers) {
                 // No first byte can be served of a file without bytes.
                 Some(ContentRange::Unsatisfied { length: 0 }) => {
                     let pinned = Pinned { version: Version::Unknown, length: 0 };
-                    Ok(self.ranged(&fetcher, pinned, Link::new(&self.config), &[]))
+                    Ok(self.ranged(&fetcher, pinned, Link::new(&self.config), Vec::new()).await)
                 }
                 _ => self.open_without_range(fetcher).await,
             },
         }
     }
 
-    fn ranged(&self, fetcher: &Arc<Fetcher>, pinned: Pinned, link: Link, head: &[u8]) -> Arc<dyn Source> {
-        let prefetch = Prefetch::new(Arc::clone(fetcher), pinned, link, head);
+    async fn ranged(
+        &self,
+        fetcher: &Arc<Fetcher>,
+        pinned: Pinned,
+        link: Link,
+        head: Vec<u8>,
+    ) -> Arc<dyn Source> {
+        let kept = Kept::new(self.config.scratch_dir.clone(), Arc::clone(&self.budget));
+        let head = Bytes::from(head);
+        kept.keep(vec![(0, head.clone())]).await;
+        let prefetch = Prefetch::new(Arc::clone(fetcher), pinned, link, &head, kept);
         Arc::new(Ranged::new(prefetch, Arc::clone(&self.budget)))
     }
 

@@ -157,8 +157,12 @@ impl Host for SocketHost {
 
     fn plan(&mut self, ranges: &[Range<u64>]) {
         self.ahead.plan(ranges);
-        // A parent that is gone is noticed at the next read; so in the two below.
+        // A parent that is gone is noticed at the next read; so in those below.
         let _ = self.send(&FromChild::Plan(ranges.to_vec()));
+    }
+
+    fn once(&mut self) {
+        let _ = self.send(&FromChild::Once);
     }
 
     fn probed(&mut self, probe: Probe) {

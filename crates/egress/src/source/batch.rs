@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use super::plan::{Piece, Plan};
 
 /// What one request may ask for, at this host and at this time.
@@ -74,6 +76,17 @@ impl Batch {
         start..self.ranges.iter().map(|range| range.end).max().unwrap_or(start)
     }
 
+    /// What was wanted of these bytes of the file, each from its offset on.
+    pub(crate) fn wanted(&self, offset: u64, bytes: &Bytes) -> impl Iterator<Item = (u64, Bytes)> {
+        let end = offset + bytes.len() as u64;
+        let first = self.pieces.partition_point(|piece| piece.range.end <= offset);
+        self.pieces[first..].iter().take_while(move |piece| piece.range.start < end).map(move |piece| {
+            let common = piece.range.start.max(offset)..piece.range.end.min(end);
+            let at = |place: u64| usize::try_from(place - offset).unwrap_or(usize::MAX);
+            (common.start, bytes.slice(at(common.start)..at(common.end)))
+        })
+    }
+
     /// Bytes that are asked for.
     pub(crate) fn wire_bytes(&self) -> u64 {
         self.ranges.iter().map(|range| range.end - range.start).sum()
@@ -133,6 +146,19 @@ mod tests {
     fn a_step_back_in_the_file_is_another_range() {
         let (places, ranges) = batch(&[300..400, 100..200], 0, Policy { join_gap: 1000, ..WIDE });
         assert_eq!((places, ranges), (0..200, vec![300..400, 100..200]));
+    }
+
+    #[test]
+    fn what_is_thrown_away_is_not_wanted() {
+        let plan = Plan::of(vec![2..4, 6..9], 100).expect("a plan");
+        let batch = Batch::first(&plan, 0..plan.len(), &Policy { join_gap: 10, ..WIDE });
+        assert_eq!(batch.ranges, [2..9]);
+        let wanted = |offset, bytes: &'static str| -> Vec<(u64, Bytes)> {
+            batch.wanted(offset, &Bytes::from_static(bytes.as_bytes())).collect()
+        };
+        assert_eq!(wanted(0, "0123456"), [(2, Bytes::from_static(b"23")), (6, Bytes::from_static(b"6"))]);
+        assert_eq!(wanted(7, "789"), [(7, Bytes::from_static(b"78"))]);
+        assert_eq!(wanted(4, "45"), []);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub struct SourceConfig {
     pub max_parts: usize,
     /// Where spools are written, as files without a name. Default: the system's folder for temporary files.
     pub scratch_dir: PathBuf,
-    /// Disk space of all spools together, in bytes. Default: 20 GB.
+    /// Disk space of all spools together, in bytes, and of what is kept for a second reading. Default: 20 GB.
     pub max_spooled_bytes: u64,
 }
 

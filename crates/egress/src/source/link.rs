@@ -79,13 +79,19 @@ impl Link {
         self.connections
     }
 
+    /// So much of a window has to be free before a request is made that nobody waits for: else a reader that is slower
+    /// than the host would have it asked for bytes by the spoonful.
+    pub(crate) fn least_room(&self, window: u64) -> u64 {
+        window / (2 * self.connections as u64)
+    }
+
     /// What the next request may ask for, where `ahead` bytes are still to be asked for.
     pub(crate) fn policy(&self, config: &SourceConfig, ahead: u64) -> Policy {
         let gap = self.gap_bytes();
         let window = config.window_bytes as u64;
         let connections = self.connections as u64;
         // Enough that the round trip hardly counts, and little enough that all connections have something to do.
-        let most = (window / (2 * connections)).max(1);
+        let most = self.least_room(window).max(1);
         let least = gap.max(LEAST_BATCH_BYTES).min(most);
         let max_bytes = ahead.div_ceil(connections).clamp(least, most);
         let max_wire_bytes = window / connections;

@@ -1,29 +1,29 @@
 //! Requests ahead of the reader: several at once, each for bytes that will be read next, none beyond the window.
 
+mod seat;
+
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::Failure;
-use http::HeaderValue;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::seat::Seat;
 use super::batch::Batch;
-use super::error::FetchError;
 use super::fetch::{Answer, Fetcher};
+use super::kept::Kept;
 use super::link::Link;
-use super::part::{Accepted, Pinned, accept};
+use super::part::Pinned;
 use super::patience::Patience;
 use super::plan::Plan;
-use super::run::{Flight, Landed, Run};
+use super::run::{Flight, Run};
 
 /// Bytes that were read are kept while they are no more than this, so that a demuxer's steps back cost no request.
 const BEHIND_BYTES: u64 = 1 << 20;
 /// The least that is asked for where nothing is planned.
 const LOOK_BYTES: u64 = 64 << 10;
-/// An answer that ends early is a useful part all the same if it brought so much.
-const USEFUL_BYTES: u64 = 64 << 10;
 
 /// Which reading a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,7 @@ enum For {
 pub(crate) struct Prefetch {
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) pinned: Pinned,
+    pub(crate) kept: Arc<Kept>,
     state: Mutex<State>,
     /// Requests under way.
     flying: AtomicUsize,
@@ -66,6 +67,8 @@ struct State {
 /// What a reader finds.
 pub(crate) enum Looked {
     Bytes(Vec<u8>),
+    /// So many are on disk.
+    Kept(u64),
     Failed(Failure),
     /// The host serves the file as a whole alone, and has begun to.
     Whole(Answer),
@@ -75,7 +78,13 @@ pub(crate) enum Looked {
 
 impl Prefetch {
     /// With the first bytes of the file.
-    pub(crate) fn new(fetcher: Arc<Fetcher>, pinned: Pinned, link: Link, head: &[u8]) -> Self {
+    pub(crate) fn new(
+        fetcher: Arc<Fetcher>,
+        pinned: Pinned,
+        link: Link,
+        head: &[u8],
+        kept: Arc<Kept>,
+    ) -> Self {
         let mut loose = Run::new(Plan::whole(pinned.length));
         loose.adopt(0, head);
         let state = State {
@@ -92,7 +101,8 @@ impl Prefetch {
             failed: None,
             whole: None,
         };
-        Self { fetcher, pinned, state: Mutex::new(state), flying: AtomicUsize::new(0), news: Notify::new() }
+        let (state, flying) = (Mutex::new(state), AtomicUsize::new(0));
+        Self { fetcher, pinned, kept, state, flying, news: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -102,17 +112,25 @@ impl Prefetch {
     /// Up to `max_bytes` bytes from `offset`, which lies in the file; or sees to it that they come.
     pub(crate) fn look(self: &Arc<Self>, offset: u64, max_bytes: usize) -> Looked {
         let mut state = self.state();
-        state.reading = state.reading_of(offset);
+        let (reading, there) = (state.reading_of(offset), self.kept.reach(offset));
+        // Beside a plan, what was read before it is at most read again: nothing is asked for ahead of that.
+        if there > 0 && reading == For::Loose && state.planned.is_some() {
+            return Looked::Kept(there);
+        }
+        state.reading = reading;
         state.asked = max_bytes as u64;
         let window = self.window(&state);
-        let found = state.run().and_then(|run| {
-            let read = run.read(offset, max_bytes);
-            if read.is_none() {
+        let found = state.run().and_then(|run| run.read(offset, max_bytes));
+        if found.is_none() && there > 0 {
+            // Nor is it ahead of what is read again: where the requests go on from stays where it is.
+            return Looked::Kept(there);
+        }
+        if let Some(run) = state.run() {
+            if found.is_none() {
                 run.aim(offset);
             }
             run.evict(window, BEHIND_BYTES);
-            read
-        });
+        }
         if found.is_none() {
             if let Some(answer) = state.whole.take() {
                 return Looked::Whole(answer);
@@ -202,8 +220,11 @@ impl Prefetch {
         let end = run.window_end(window);
         let room = end - gap.start;
         let policy = link.policy(&self.fetcher.config, room);
-        // A window that moves on by a few bytes is no reason for a request.
-        if !is_awaited && end < run.plan().len() && room < policy.max_bytes.min(window / 2) {
+        // A window that moves on by a few bytes is no reason for a request. The rest of it is under way or at hand.
+        if !is_awaited
+            && end < run.plan().len()
+            && room < link.least_room(window).max(policy.max_bytes.min(window / 2))
+        {
             return None;
         }
         let batch = Batch::first(run.plan(), gap, &policy);
@@ -269,125 +290,5 @@ impl State {
     fn is_quiet(&mut self) -> bool {
         self.quiet_until = self.quiet_until.filter(|until| *until > Instant::now());
         self.quiet_until.is_some()
-    }
-}
-
-/// A request's place among those under way, given back however it ends.
-struct Seat {
-    prefetch: Arc<Prefetch>,
-    reading: For,
-    id: u64,
-    /// Where in the plan its bytes begin.
-    start: u64,
-    epoch: u64,
-    is_multi: bool,
-    has_landed: bool,
-}
-
-impl Seat {
-    async fn fly(mut self, batch: &Batch) {
-        let brought = self.bring(batch).await;
-        self.land(brought);
-    }
-
-    /// One request and its answer. How many new bytes it brought.
-    async fn bring(&self, batch: &Batch) -> Result<u64, FetchError> {
-        let Prefetch { fetcher, pinned, .. } = &*self.prefetch;
-        let range = HeaderValue::from_str(&batch.header());
-        let range = range.map_err(|_| FetchError::Header("range".to_owned()))?;
-        let asked = Instant::now();
-        let answer = fetcher.get(Some(&range), pinned.version.if_range()).await?;
-        let answered = Instant::now();
-        let accepted = accept(answer, batch, pinned)?;
-        self.prefetch.state().link.answered(answered - asked);
-        let (mut new, mut all) = (0, 0);
-        match accepted {
-            Accepted::Range(mut body) => {
-                while let Some((offset, bytes)) = body.next().await? {
-                    all += bytes.len() as u64;
-                    new += self.fill(offset, &bytes);
-                }
-            }
-            Accepted::Parts(mut body) => {
-                while let Some((offset, bytes)) = body.next().await? {
-                    if all == 0 {
-                        self.prefetch.state().link.multi_works();
-                        self.prefetch.go_on();
-                    }
-                    all += bytes.len() as u64;
-                    new += self.fill(offset, &bytes);
-                }
-            }
-            // Its body is dropped at once, and the connection with it.
-            Accepted::Whole(answer) if self.is_multi => drop(answer),
-            Accepted::Whole(answer) => self.prefetch.state().whole = Some(answer),
-        }
-        self.prefetch.state().link.streamed(all, answered.elapsed());
-        Ok(new)
-    }
-
-    fn fill(&self, offset: u64, bytes: &[u8]) -> u64 {
-        let mut state = self.prefetch.state();
-        let run = state.run_of(self.reading);
-        let new = run.map_or(0, |run| run.fill(self.id, self.start, offset, bytes));
-        state.patience.progressed(new);
-        drop(state);
-        self.prefetch.news.notify_waiters();
-        new
-    }
-
-    fn land(&mut self, brought: Result<u64, FetchError>) {
-        self.has_landed = true;
-        let mut state = self.prefetch.state();
-        let run = state.run_of(self.reading);
-        let landed = run.map_or(Landed::GivenUp, |run| run.land(self.id, self.start));
-        let error = match brought {
-            Ok(_) if landed != Landed::Part || state.whole.is_some() => return,
-            // Parts that were left out, or all of the file instead of parts.
-            Ok(_) if self.is_multi => return state.link.multi_refused(),
-            Ok(new) if new >= USEFUL_BYTES => return,
-            Ok(_) => FetchError::Short,
-            Err(error) => error,
-        };
-        if self.is_multi {
-            if error.is_no_to_parts() {
-                tracing::debug!(%error, "no more requests for several ranges");
-                return state.link.multi_refused();
-            }
-            state.link.multi_broke();
-        }
-        if error.is_busy() {
-            state.link.is_busy();
-        }
-        // Connections that break together are one failure.
-        if self.epoch != state.epoch && error.is_transient() {
-            return;
-        }
-        state.epoch += 1;
-        match state.patience.wait_after(error, &self.prefetch.fetcher.config) {
-            Ok(wait) => state.quiet_until = Some(Instant::now() + wait),
-            Err(error) => state.failed = Some(error.into_failure()),
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut state = self.prefetch.state();
-        self.prefetch.flying.fetch_sub(1, Ordering::SeqCst);
-        if self.is_multi {
-            // Where there was a verdict, this changes nothing.
-            state.link.learnt_nothing();
-        }
-        if !self.has_landed
-            && let Some(run) = state.run_of(self.reading)
-        {
-            run.land(self.id, self.start);
-        }
-        drop(state);
-        if self.has_landed {
-            self.prefetch.go_on();
-        }
-        self.prefetch.news.notify_waiters();
     }
 }

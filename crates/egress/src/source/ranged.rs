@@ -40,6 +40,11 @@ impl Ranged {
             news.as_mut().enable();
             match self.prefetch.look(offset, max_bytes) {
                 Looked::Bytes(bytes) => return Ok(bytes),
+                Looked::Kept(there) => {
+                    let there = usize::try_from(there).unwrap_or(usize::MAX);
+                    let read = self.prefetch.kept.read(offset, max_bytes.min(there)).await;
+                    return read.map_err(FetchError::into_failure);
+                }
                 Looked::Failed(failure) => return Err(failure),
                 Looked::Whole(answer) => self.spool(answer).await?,
                 Looked::Wait(None) => news.await,
@@ -93,6 +98,10 @@ impl Source for Ranged {
         if self.spooled.get().is_none() {
             self.prefetch.plan(ranges);
         }
+    }
+
+    fn once(&self) {
+        self.prefetch.kept.close();
     }
 
     fn fetched(&self) -> Fetched {

@@ -41,13 +41,17 @@ impl SpoolBudget {
 }
 
 /// One spool's part of the budget; given back when the file goes.
-struct Share {
+pub(crate) struct Share {
     budget: Arc<SpoolBudget>,
     bytes: u64,
 }
 
 impl Share {
-    fn grow(&mut self, bytes: u64) -> Result<(), FetchError> {
+    pub(crate) fn of(budget: Arc<SpoolBudget>) -> Self {
+        Self { budget, bytes: 0 }
+    }
+
+    pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), FetchError> {
         self.budget.take(bytes)?;
         self.bytes += bytes;
         Ok(())
@@ -92,7 +96,7 @@ impl Spooled {
         let file = Arc::new(file);
         let meter = Arc::clone(&fetcher.meter);
         let (progress, reached) = watch::channel(Reached::default());
-        let share = Share { budget, bytes: 0 };
+        let share = Share::of(budget);
         let filling = tokio::spawn(fill(fetcher, body, Arc::clone(&file), share, progress));
         Ok(Self { file, announced, reached, meter, filling })
     }

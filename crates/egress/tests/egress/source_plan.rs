@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use domain::{Retry, Source};
+use domain::{Retry, Source, SourceOpener as _};
 use testkit::host::{Host, Reply, Seen, Step};
 
-use crate::kit::{config, content, details, open_with, read_exact};
+use crate::kit::{config, content, details, egress, open_with, read_all, read_exact, spec};
 
 const MB: usize = 1024 * 1024;
 const TAG: (&str, &str) = ("etag", "\"v1\"");
@@ -251,4 +251,71 @@ async fn a_plan_that_is_replaced_is_not_followed_and_one_that_lies_is_harmless()
     );
     let again = plan[5].start as usize;
     assert!(read_exact(&*source, again, 2_000).await.expect("bytes") == file[again..again + 2_000]);
+}
+
+/// The bytes of bodies that a host has sent, as it was asked for them.
+fn asked_bytes(host: &Host, file: &[u8]) -> usize {
+    host.seen()
+        .iter()
+        .flat_map(|seen| seen.ranges(file.len()).unwrap_or_default())
+        .map(|range| range.len())
+        .sum()
+}
+
+#[tokio::test]
+async fn a_second_reading_fetches_nothing_again() {
+    for max_parts in [100, 1] {
+        let file = content(8 * MB);
+        let served = file.clone();
+        let host = Host::start(move |seen| Reply::file(seen, &served, &[TAG])).await;
+        let mut config = config();
+        config.source.window_bytes = 512 << 10;
+        config.source.max_parts = max_parts;
+        let source = open_with(config, &host.url("/")).await.expect("a source");
+        let plan: Vec<Range<u64>> = (1..75).map(|at| at * 100_000..at * 100_000 + 50_000).collect();
+        assert!(read_exact(&*source, 0, 50_000).await.expect("the head") == file[..50_000]);
+        read_planned(&*source, &file, &plan).await.expect("the sound");
+        let (asked, requests) = (asked_bytes(&host, &file), host.seen().len());
+        assert!(asked as u64 >= len(&plan), "{asked}");
+        assert!(read_exact(&*source, 0, 50_000).await.expect("the head again") == file[..50_000]);
+        read_planned(&*source, &file, &plan).await.expect("the sound again");
+        assert_eq!((asked_bytes(&host, &file), host.seen().len()), (asked, requests), "{max_parts}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_reading_fetches_again_what_had_no_room() {
+    let file = content(8 * MB);
+    let served = file.clone();
+    let host = Host::start(move |seen| Reply::file(seen, &served, &[TAG])).await;
+    let mut config = config();
+    config.source.window_bytes = 512 << 10;
+    config.source.max_spooled_bytes = 1_000_000;
+    let egress = egress(config);
+    let source = egress.sources.open(&spec(&host.url("/"))).await.expect("a source");
+    let plan = [100_000..MB as u64, MB as u64..5 * MB as u64];
+    read_planned(&*source, &file, &plan).await.expect("the sound");
+    let asked = asked_bytes(&host, &file);
+    read_planned(&*source, &file, &plan).await.expect("the sound again");
+    let again = asked_bytes(&host, &file) - asked;
+    assert!((3 * MB..=5 * MB).contains(&again), "{again}");
+}
+
+#[tokio::test]
+async fn what_is_read_once_takes_no_disk() {
+    let file = content(4 * MB);
+    let served = file.clone();
+    let host = Host::start(move |seen| match seen.target.as_str() {
+        "/spooled" => Reply::new(200, &[], &served[..800_000]),
+        _ => Reply::file(seen, &served, &[TAG]),
+    })
+    .await;
+    let mut config = config();
+    config.source.max_spooled_bytes = 1_000_000;
+    let egress = egress(config);
+    let source = egress.sources.open(&spec(&host.url("/"))).await.expect("a source");
+    source.once();
+    read_planned(&*source, &file, &[100_000..MB as u64, MB as u64..4 * MB as u64]).await.expect("the sound");
+    let other = egress.sources.open(&spec(&host.url("/spooled"))).await.expect("another source");
+    assert!(read_all(&*other).await.expect("all of it, for there is room") == file[..800_000]);
 }

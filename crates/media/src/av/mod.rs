@@ -70,6 +70,8 @@ pub(crate) trait Host {
     fn size(&mut self) -> Result<u64, HostGone>;
     /// Says which bytes will be read, in order of reading: a hint.
     fn plan(&mut self, ranges: &[Range<u64>]);
+    /// Says that nothing which is read from here on will be read again.
+    fn once(&mut self) {}
     /// The header has been read.
     fn probed(&mut self, probe: Probe);
     /// `fraction` (0 to 1) of this step is done; `None` where the whole is not known.

@@ -44,6 +44,7 @@ fn copy_or_encode(
     let mut demux = Demux::open(host, limits, output)?;
     let as_it_is = Wish { output, most_kbps: None };
     let Some(plan) = copy::plan(&mut demux, output)? else {
+        demux.input().host().once();
         return encode(Playback::of(demux, limits, output)?, as_it_is, limits, into);
     };
     match copy::copy(plan, demux, limits, Rc::clone(&into))? {

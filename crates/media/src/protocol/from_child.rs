@@ -19,6 +19,7 @@ const DONE_TAG: u8 = 6;
 const FAILED_TAG: u8 = 7;
 const REFUSED_TAG: u8 = 8;
 const ATTACKED_TAG: u8 = 9;
+const ONCE_TAG: u8 = 10;
 
 /// The codes that a child can know of; it has no say about downloads, cancelling or our own defects.
 const CODES: [FailureCode; 2] = [FailureCode::InvalidVideo, FailureCode::ExtractionFailed];
@@ -34,6 +35,8 @@ pub(crate) enum FromChild {
     Size,
     /// Will read these.
     Plan(Vec<Range<u64>>),
+    /// Will read nothing again that it reads from here on.
+    Once,
     /// Has read the header.
     Probe(Probe),
     /// Is so far; the fraction is within 0 and 1.
@@ -54,6 +57,7 @@ impl FromChild {
         match self {
             Self::Read(ranges) => write_ranges(Writer::new(READ_TAG), ranges),
             Self::Size => Writer::new(SIZE_TAG),
+            Self::Once => Writer::new(ONCE_TAG),
             Self::Plan(ranges) => {
                 write_ranges(Writer::new(PLAN_TAG), &ranges[..ranges.len().min(MAX_PLANNED_RANGES)])
             }
@@ -83,7 +87,7 @@ impl FromChild {
     pub(crate) fn check_header(tag: u8, body_bytes: usize) -> Result<(), Malformed> {
         let most = match tag {
             READ_TAG => MAX_READ_RANGES * 16,
-            SIZE_TAG => 0,
+            SIZE_TAG | ONCE_TAG => 0,
             PLAN_TAG => MAX_PLANNED_RANGES * 16,
             PROBE_TAG..=ATTACKED_TAG => 2 * MAX_TEXT_BYTES + 64,
             _ => return Err(Malformed("a message's kind does not exist")),
@@ -102,6 +106,7 @@ impl FromChild {
         let mut reader = Reader::new(body);
         let message = match tag {
             SIZE_TAG => Self::Size,
+            ONCE_TAG => Self::Once,
             PROBE_TAG => Self::Probe(read_probe(&mut reader)?),
             PROGRESS_TAG => Self::Progress {
                 step: reader.one_of(&Step::ALL)?,
@@ -184,6 +189,7 @@ mod tests {
             FromChild::Read(vec![largest]),
             FromChild::Read(vec![7..9, 100..101, 50..60]),
             FromChild::Size,
+            FromChild::Once,
             FromChild::Plan(vec![0..10, 20..30]),
             FromChild::Probe(Probe { format: "mp4".to_owned(), duration_secs: Some(120.5) }),
             FromChild::Progress { step: Step::Extracting, fraction: Some(0.5) },

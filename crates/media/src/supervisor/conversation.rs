@@ -125,6 +125,10 @@ impl<'a> Conversation<'a> {
                 }
                 Ok(())
             }
+            (FromChild::Once, Some(job)) => {
+                job.source.once();
+                Ok(())
+            }
             (FromChild::Probe(probe), Some(job)) => {
                 self.patience.renew();
                 job.progress.probed(input_file(job, probe));
