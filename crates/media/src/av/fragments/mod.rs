@@ -53,15 +53,20 @@ struct Opening {
 pub(super) fn gather(reader: &mut Reader<'_>) -> Result<Option<Fragments>, HostGone> {
     let Some(opening) = open(&reader.look(0, OPENING_BYTES)?) else { return Ok(None) };
     let listed = listed_in_front(reader, &opening)?;
+    // What a size claims may lie beyond every file.
+    let size = reader.size()?;
+    if opening.first >= size {
+        return Ok(None);
+    }
     let Some(first) = read_head(reader, opening.first, 0)? else { return Ok(None) };
-    let Some(second) = first.next else { return Ok(None) };
+    let Some(second) = first.next.filter(|second| *second < size) else { return Ok(None) };
     // A list of one fragment is that fragment's own.
     let mut starts = if listed.fragments.len() > 1 { listed.fragments } else { Vec::new() };
     let length = match (starts.first(), starts.last()) {
         (Some(first), Some(last)) => (last - first) / (starts.len() as u64 - 1),
         // Where each track has fragments of its own, every other one may be short.
         _ => match read_head(reader, second, 0)?.and_then(|head| head.next) {
-            Some(third) => (second - opening.first).max(third - second),
+            Some(third) => (second - opening.first).max(third.min(size) - second),
             None => second - opening.first,
         },
     };

@@ -89,7 +89,7 @@ pub(super) fn walk(reader: &mut Reader<'_>, mut starts: Vec<u64>, mut guess: usi
         for (at, bytes) in heads {
             let Some(head) = read_head(reader, at, bytes)?.filter(|_| seen.insert(at)) else { continue };
             kept_bytes += head.bytes.len();
-            spanned_bytes += head.next.map_or(0, |next| next - at);
+            spanned_bytes += head.next.map_or(0, |next| next.min(size) - at);
             guess = guess.max(head.guess_bytes());
             next.extend(head.next);
             reader.shelve(at, head.bytes);
