@@ -55,6 +55,7 @@ needs_of_test() {
   need strace has strace
   need flac has flac
   need opus-tools has opusinfo
+  need vorbis-tools has vorbiscomment
   need nodejs has node
   need npm has npm
   need python3-venv python3 -c 'import ensurepip, venv'

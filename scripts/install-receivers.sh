@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the examples import, so that the tests can run them: npm packages beside the Node ones, and a virtual
-# environment in target/python for the Python one. Quick when it was done before and the lists are unchanged.
+# environment in target/python for the Python one and for what judges results in tests. Quick when it was done before
+# and the lists are unchanged.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,11 +13,11 @@ for node in examples/receivers/node examples/uploads/node; do
   fi
 done
 
-wanted=examples/receivers/python/requirements.txt
+wanted=(examples/receivers/python/requirements.txt crates/testkit/requirements.txt)
 venv=target/python
-if ! cmp -s "$wanted" "$venv/.installed"; then
-  echo "Installing the Python receiver's packages"
+if ! cat "${wanted[@]}" | cmp -s - "$venv/.installed"; then
+  echo "Installing the Python receiver's packages and those of tests"
   python3 -m venv --clear "$venv"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$wanted"
-  cp "$wanted" "$venv/.installed"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${wanted[@]/#/--requirement=}"
+  cat "${wanted[@]}" >"$venv/.installed"
 fi

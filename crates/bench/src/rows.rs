@@ -142,6 +142,7 @@ impl Rows {
             channels: 2,
             damaged_packets: 0,
             loudness: None,
+            metadata_left_out: Vec::new(),
         };
         let ending = Ending::Completed(Completed { at: now, result, expires_at: now.plus(DAY) });
         let id = EventId::from_random(random_id());

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::failure::PublicFailure;
 use crate::ids::{BatchId, JobId, KeyId};
 use crate::loudness::LoudnessReport;
+use crate::metadata::MetadataPart;
 use crate::ports::{Fetched, Method};
 use crate::spec::JobSpec;
 use crate::time::Timestamp;
@@ -118,6 +119,8 @@ pub struct ResultFile {
     pub damaged_packets: u64,
     /// What normalising did, where it was asked for.
     pub loudness: Option<LoudnessReport>,
+    /// Metadata that was asked for and could not be carried over.
+    pub metadata_left_out: Vec<MetadataPart>,
 }
 
 /// Accepted, waiting for a free worker.

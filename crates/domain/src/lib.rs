@@ -16,6 +16,7 @@ pub mod job;
 pub mod key;
 pub mod lease;
 pub mod loudness;
+pub mod metadata;
 pub mod output;
 pub mod ports;
 pub mod retry;
@@ -41,6 +42,7 @@ pub use job::{
 pub use key::{ApiKey, Scope, Scopes};
 pub use lease::Lease;
 pub use loudness::{Loudness, LoudnessReport, MeasuredLoudness};
+pub use metadata::MetadataPart;
 pub use output::{Bitrate, ChannelCount, OutputSpec, Quality, SampleRate, Span, TrackChoice};
 pub use ports::{
     AddressPolicy, AddressRefused, BoxFuture, Clock, ExtractOrder, Extracted, Extractor, Fetched, Method,

@@ -14,6 +14,7 @@ use crate::delivery::{Event, SendOutcome};
 use crate::failure::Failure;
 use crate::job::{InputFile, Step};
 use crate::loudness::LoudnessReport;
+use crate::metadata::MetadataPart;
 use crate::output::OutputSpec;
 use crate::signing::SigningKeys;
 use crate::spec::SourceSpec;
@@ -156,6 +157,8 @@ pub struct Extracted {
     pub damaged_packets: u64,
     /// What normalising did, where it was asked for.
     pub loudness: Option<LoudnessReport>,
+    /// Metadata that was asked for and could not be carried over.
+    pub metadata_left_out: Vec<MetadataPart>,
 }
 
 impl Extracted {

@@ -115,6 +115,9 @@ pub(crate) async fn supervisor(settings: &Settings) -> Result<Supervisor, Stop> 
             max_damaged_percent: settings.max_damaged_percent,
             max_soundless_packets: settings.max_soundless_packets,
             encoder_threads: settings.encoder_threads(),
+            max_tag_bytes: settings.max_tag_bytes,
+            max_chapters: settings.max_chapters,
+            max_cover_bytes: settings.max_cover_bytes,
         },
         ..SupervisorConfig::default()
     };

@@ -77,7 +77,7 @@ fn what_fails_says_so_in_one_line_on_stderr_and_nothing_on_stdout() {
     std::fs::write(folder.path().join("typo.toml"), "retenton = \"1h\"").expect("a file");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("its address").to_string();
-    let cases: [(&[&str], i32, &str); 37] = [
+    let cases: [(&[&str], i32, &str); 36] = [
         (&["extract", "missing.mp4"], 1, "missing.mp4"),
         (&["extract", "page.mp4", "-o", "a.mp3"], 1, "INVALID_VIDEO"),
         (&["extract", "http://127.0.0.1:8080/a.mp4"], 1, "--allow-networks"),
@@ -88,7 +88,6 @@ fn what_fails_says_so_in_one_line_on_stderr_and_nothing_on_stdout() {
         (&["extract", "page.mp4", "--bitrate", "999k"], 2, "--bitrate"),
         (&["extract", "page.mp4", "-o", "nowhere/a.mp3"], 1, "nowhere/a.mp3"),
         (&["extract", "ftp://a.example/a.mp4"], 2, "SOURCE"),
-        (&["extract", "page.mp4", "--preserve-metadata"], 2, "not supported yet"),
         (&["extract", "page.mp4", "--track", "en us"], 2, "--track: "),
         (&["extract", "page.mp4", "--start", "nan"], 2, "--start: "),
         (&["extract", "page.mp4", "--start", "2", "--end", "1"], 2, "--end: "),
@@ -219,6 +218,22 @@ fn an_extraction_takes_the_part_that_was_asked_for() {
     let output = run(folder.path(), &["extract", "tone.wav", "-o", "none.wav", "--track", "1"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("0: pcm_s16le, 1 channel"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn metadata_is_carried_over_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut tag = tone();
+    tag.extend_from_slice(b"LIST\x12\0\0\0INFOINAM\x06\0\0\0Title\0");
+    let whole = u32::try_from(tag.len() - 8).expect("small").to_le_bytes();
+    tag[4..8].copy_from_slice(&whole);
+    std::fs::write(folder.path().join("tone.wav"), tag).expect("a file");
+    for (options, is_there) in [(&["--preserve-metadata"][..], true), (&[], false)] {
+        let output = run(folder.path(), &[&["extract", "tone.wav", "-o", "tone.flac"], options].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let made = std::fs::read(folder.path().join("tone.flac")).expect("the result");
+        assert_eq!(String::from_utf8_lossy(&made).contains("TITLE=Title"), is_there);
+    }
 }
 
 /// A second of 440 Hz in a mono wav.

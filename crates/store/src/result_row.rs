@@ -1,6 +1,6 @@
 //! What a job made, as JSON in a column. Rows of our own, as in `spec_row`: a field that is added later is optional.
 
-use domain::{LoudnessReport, MeasuredLoudness, Method, ResultFile};
+use domain::{LoudnessReport, MeasuredLoudness, MetadataPart, Method, ResultFile};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
@@ -23,6 +23,8 @@ struct ResultRow {
     #[serde(default)]
     damaged_packets: u64,
     loudness: Option<ReportRow>,
+    #[serde(default)]
+    metadata_left_out: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -115,6 +117,7 @@ pub(crate) fn result_to_text(result: &ResultFile) -> Result<String, StoreError> 
         channels: result.channels,
         damaged_packets: result.damaged_packets,
         loudness: result.loudness.map(ReportRow::from),
+        metadata_left_out: result.metadata_left_out.iter().map(|part| part.as_str().to_owned()).collect(),
     })
 }
 
@@ -134,5 +137,10 @@ pub(crate) fn result_from_text(text: &str) -> Result<ResultFile, Unreadable> {
         channels: row.channels,
         damaged_packets: row.damaged_packets,
         loudness: row.loudness.map(LoudnessReport::from),
+        metadata_left_out: row
+            .metadata_left_out
+            .iter()
+            .filter_map(|part| MetadataPart::parse(part))
+            .collect(),
     })
 }

@@ -109,6 +109,9 @@ struct StatusOutputFile<'a> {
     damaged_packets: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     loudness: Option<LoudnessResponse>,
+    /// Only where something was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    metadata_left_out: Vec<&'static str>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde hands over a reference.
@@ -125,6 +128,7 @@ impl<'a> StatusOutputFile<'a> {
             channels: result.channels,
             damaged_packets: result.damaged_packets,
             loudness: result.loudness.map(LoudnessResponse::from),
+            metadata_left_out: result.metadata_left_out.iter().map(|part| part.as_str()).collect(),
         }
     }
 }

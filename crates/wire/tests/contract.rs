@@ -46,6 +46,7 @@ fn done() -> Completed {
         channels: 2,
         damaged_packets: 0,
         loudness: None,
+        metadata_left_out: Vec::new(),
     };
     Completed { at: at(0), result, expires_at: at(86_400) }
 }
@@ -172,6 +173,7 @@ fn status_says_what_normalising_did_and_what_was_left_out() {
     let measured = |integrated_lufs, true_peak_dbtp| MeasuredLoudness { integrated_lufs, true_peak_dbtp };
     let mut completed = done();
     completed.result.damaged_packets = 2;
+    completed.result.metadata_left_out = vec![MetadataPart::Chapters, MetadataPart::Cover];
     completed.result.loudness = Some(LoudnessReport::Normalized {
         before: measured(-27.304, -9.996),
         after: measured(-16.0, -1.0),
@@ -184,11 +186,12 @@ fn status_says_what_normalising_did_and_what_was_left_out() {
         let body = status(&job("{}", JobState::Completed(completed.clone())));
         let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
         let file = &body["data"]["outputFile"];
-        (file["loudness"].to_string(), file["damagedPackets"].clone())
+        let left_out = (file["damagedPackets"].clone(), file["metadataLeftOut"].clone());
+        (file["loudness"].to_string(), left_out)
     };
-    let (loudness, damaged) = shown(&completed);
+    let (loudness, left_out) = shown(&completed);
     insta::assert_snapshot!(loudness, @r#"{"after":{"loudness":-16.0,"truePeak":-1.0},"before":{"loudness":-27.3,"truePeak":-10.0},"decodedTruePeak":-0.71,"gain":11.3,"limited":2.31,"normalized":true,"shortfall":0.0}"#);
-    assert_eq!(damaged, 2);
+    assert_eq!(left_out, (2.into(), serde_json::json!(["chapters", "cover"])));
     let state = JobState::Completed(completed.clone());
     let event = wire::event::completed(&job("{}", state), &completed, LINK);
     let event: Value = serde_json::from_slice(&event).expect("JSON");

@@ -96,6 +96,7 @@ impl ExtractLoop {
             channels: extracted.channels,
             damaged_packets: extracted.damaged_packets,
             loudness: extracted.loudness,
+            metadata_left_out: extracted.metadata_left_out,
         })
     }
 

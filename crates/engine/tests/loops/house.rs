@@ -262,6 +262,7 @@ impl Extractor for Scripted {
                         method: Method::Encode,
                         damaged_packets: 0,
                         loudness: None,
+                        metadata_left_out: Vec::new(),
                     })
                 }
             }

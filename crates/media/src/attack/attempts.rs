@@ -53,6 +53,7 @@ pub(crate) fn attempt(attack: Attack, scene: Scene<'_>) -> Option<FromChild> {
             method: Method::Copy,
             damaged_packets: 0,
             loudness: None,
+            metadata_left_out: Vec::new(),
         })),
         Attack::Vanish => None,
         _ => {

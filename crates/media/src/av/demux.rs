@@ -217,6 +217,11 @@ impl<'h> Demux<'h> {
         self.zero_secs
     }
 
+    /// When the result begins by the source's clock: with the picture, else with the first packet.
+    pub(super) fn start_secs(&self) -> f64 {
+        self.zero_secs.or(self.origin_secs).unwrap_or(0.0).max(0.0)
+    }
+
     /// Whether only a part of the latest packet was there.
     pub(super) fn is_torn(&self) -> bool {
         self.ending.is_torn

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::ptr;
 use std::rc::Rc;
 
-use domain::{AudioFormat, Failure};
+use domain::{AudioFormat, Failure, MetadataPart};
 use ffmpeg_sys_next as sys;
 
 use super::codec::Codec;
@@ -16,6 +16,7 @@ use super::ffi::{AvError, Frame, Layout, Shape};
 use super::mux::{Muxer, Origin, Parameters};
 use super::packet::Packet;
 use super::quality::Encoding;
+use super::tags::Tags;
 
 /// An encoder and a muxer on a file.
 pub(super) struct Encoder {
@@ -32,11 +33,21 @@ pub(super) struct Encoder {
     muxed: i64,
 }
 
+/// What was made.
+pub(super) struct Encoded {
+    /// Samples a channel.
+    pub(super) samples: u64,
+    /// Bytes of the file.
+    pub(super) size: u64,
+    pub(super) metadata_left_out: Vec<MetadataPart>,
+}
+
 impl Encoder {
     /// Opens both and writes the header. `source` is the order of the source's channels.
     pub(super) fn open(
         encoding: &Encoding,
         source: &Layout,
+        tags: Tags,
         into: Rc<File>,
         max_bytes: u64,
     ) -> Result<Self, Failure> {
@@ -52,13 +63,13 @@ impl Encoder {
             crew: None,
             muxed: 0,
         };
-        match encoder.begin(encoding.format) {
+        match encoder.begin(encoding.format, tags) {
             Ok(()) => Ok(encoder),
             Err(cause) => Err(encoder.failure(cause)),
         }
     }
 
-    fn begin(&mut self, format: AudioFormat) -> Result<(), AvError> {
+    fn begin(&mut self, format: AudioFormat, tags: Tags) -> Result<(), AvError> {
         let channels = c_int::from(self.shape.layout.channels());
         // SAFETY: allocates; grows as needed.
         self.queue =
@@ -67,7 +78,7 @@ impl Encoder {
             return Err(AvError::MEMORY);
         }
         let parameters = Parameters::of_encoder(self.codec.get())?;
-        self.muxer.begin(format, &parameters, self.codec.get().sample_rate, Origin::Encoder)
+        self.muxer.begin(format, &parameters, self.codec.get().sample_rate, Origin::Encoder, tags)
     }
 
     /// Has so many threads encode, where the format lets them without another result: FLAC does.
@@ -147,12 +158,16 @@ impl Encoder {
         }
     }
 
-    /// Encodes what is left, completes the file, and says (samples a channel, bytes).
-    pub(super) fn finish(mut self) -> Result<(u64, u64), Failure> {
+    /// Encodes what is left and completes the file.
+    pub(super) fn finish(mut self) -> Result<Encoded, Failure> {
         if let Err(cause) = self.complete() {
             return Err(self.failure(cause));
         }
-        Ok((u64::try_from(self.encoded).unwrap_or(0), self.muxer.size()?))
+        Ok(Encoded {
+            samples: u64::try_from(self.encoded).unwrap_or(0),
+            size: self.muxer.size()?,
+            metadata_left_out: self.muxer.left_out(),
+        })
     }
 
     fn complete(&mut self) -> Result<(), AvError> {

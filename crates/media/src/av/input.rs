@@ -176,7 +176,8 @@ impl<'h> Input<'h> {
         !says_all || tracks.is_empty() || tracks.iter().any(is_vague)
     }
 
-    fn format_context(&self) -> &sys::AVFormatContext {
+    /// The container as libav has it.
+    pub(super) fn format_context(&self) -> &sys::AVFormatContext {
         // SAFETY: every caller comes after a successful `read_header`; libav writes to it only in calls that take
         // `&mut self`.
         unsafe { &*self.context }
@@ -187,7 +188,8 @@ impl<'h> Input<'h> {
         unsafe { &mut *self.reader }
     }
 
-    fn stream(&self, index: usize) -> Option<&sys::AVStream> {
+    /// One stream.
+    pub(super) fn stream(&self, index: usize) -> Option<&sys::AVStream> {
         let context = self.format_context();
         // SAFETY: libav keeps `nb_streams` valid pointers there.
         (index < context.nb_streams as usize).then(|| unsafe { &**context.streams.add(index) })

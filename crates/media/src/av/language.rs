@@ -44,6 +44,17 @@ fn closeness_of_tags(asked: &str, said: &str) -> Option<Closeness> {
     (asked_kind.is_empty() || said_kind.is_empty()).then_some(Closeness::Language)
 }
 
+/// ISO 639-2's code (the terminological one), without region or script.
+pub(super) fn three_letters(tag: &str) -> Option<String> {
+    let (language, _) = parts(tag.split([',', ';']).next().unwrap_or_default());
+    let is_one = |codes: &&str| codes.split(' ').any(|code| code == language);
+    match CODES.split(", ").find(is_one) {
+        Some(codes) => codes.split(' ').nth(1).map(str::to_owned),
+        None => (language.len() == 3 && language.bytes().all(|byte| byte.is_ascii_lowercase()))
+            .then_some(language),
+    }
+}
+
 /// The language, and what comes after it (region, script), in lower case.
 fn parts(tag: &str) -> (String, String) {
     let tag = tag.trim().to_ascii_lowercase().replace('_', "-");
@@ -86,6 +97,21 @@ mod tests {
             ("nn", "nb", None),
         ] {
             assert_eq!(closeness(asked, said), expected, "{asked} of {said}");
+        }
+    }
+
+    #[test]
+    fn every_language_has_three_letters() {
+        for (said, expected) in [
+            ("en", Some("eng")),
+            ("pt-BR", Some("por")),
+            ("ger", Some("deu")),
+            ("eng,fra", Some("eng")),
+            ("TLH", Some("tlh")),
+            ("english", None),
+            ("", None),
+        ] {
+            assert_eq!(three_letters(said).as_deref(), expected, "{said}");
         }
     }
 

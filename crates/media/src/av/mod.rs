@@ -5,7 +5,8 @@
 //! where, whole?), `demux`. Then either `copy` (packets as they are) or `decode`, `playback` (sound as a correct player
 //! would play it, by `timeline`, cut to the `part` that was asked for), `resample`, `quality` (the table), `codec`,
 //! `crew` and `flac` (several encoders at once), `encode`. To `normalize`, `loudness` measures and limits, `levelled`
-//! sits between the two, and `rehear` listens to what was made. Last `mux` and `output`.
+//! sits between the two, and `rehear` listens to what was made. Last
+//! `tags` (what is no sound), `mux` and `output`.
 //! `whitelist` says what may be opened at all; `ffi` and `packet` own libav's values; `failures` has the sentences,
 //! `progress` tells how far it is.
 
@@ -37,6 +38,7 @@ mod quality;
 mod reader;
 mod rehear;
 mod resample;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -95,6 +97,12 @@ pub struct AvLimits {
     pub max_probe_bytes: u64,
     /// Threads that encode, where a format lets several: FLAC.
     pub encoder_threads: u32,
+    /// Bytes of all texts that are carried over, titles of chapters included.
+    pub max_tag_bytes: u64,
+    /// Chapters that are carried over.
+    pub max_chapters: u32,
+    /// Bytes of a picture that is carried over.
+    pub max_cover_bytes: u64,
 }
 
 impl Default for AvLimits {
@@ -113,6 +121,12 @@ impl Default for AvLimits {
             // libav's own default is 5 MB; a moov box of a day-long recording is larger and is not counted here.
             max_probe_bytes: 16 << 20,
             encoder_threads: 1,
+            // Pages of comments; the rest of a title is a line.
+            max_tag_bytes: 64 << 10,
+            // ID3's table of contents counts them in one byte.
+            max_chapters: 255,
+            // The largest that shops ask for, 3000 x 3000 pixels, have half of it.
+            max_cover_bytes: 8 << 20,
         }
     }
 }

@@ -6,13 +6,14 @@ use std::fs::File;
 use std::ptr;
 use std::rc::Rc;
 
-use domain::{AudioFormat, Failure};
+use domain::{AudioFormat, Failure, MetadataPart};
 use ffmpeg_sys_next as sys;
 
 use super::failures;
 use super::ffi::{AvError, Options};
 use super::output::{Output, Refused};
 use super::packet::Packet;
+use super::tags::{Placed, Tags};
 
 /// Where the packets come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,10 @@ pub(super) enum Origin {
 /// A muxer on a file, with one stream of sound.
 pub(super) struct Muxer {
     context: *mut sys::AVFormatContext,
+    tags: Tags,
+    /// To be written after all else.
+    id3_chunk: Option<Vec<u8>>,
+    left_out: Vec<MetadataPart>,
     /// Dropped after the muxer, which writes to it.
     output: Output,
 }
@@ -33,7 +38,13 @@ pub(super) struct Muxer {
 impl Muxer {
     /// Onto this file, which is empty, and at most so many bytes.
     pub(super) fn new(into: Rc<File>, max_bytes: u64) -> Result<Self, AvError> {
-        Ok(Self { context: ptr::null_mut(), output: Output::new(into, max_bytes)? })
+        Ok(Self {
+            context: ptr::null_mut(),
+            tags: Tags::default(),
+            id3_chunk: None,
+            left_out: Vec::new(),
+            output: Output::new(into, max_bytes)?,
+        })
     }
 
     /// Writes the header. Times of packets are counted in samples at `rate` Hz.
@@ -43,7 +54,10 @@ impl Muxer {
         parameters: &Parameters,
         rate: c_int,
         origin: Origin,
+        tags: Tags,
     ) -> Result<(), AvError> {
+        let placed = tags.placed(format)?;
+        self.append(&placed.before)?;
         let (name, options) = muxer(format, origin);
         // SAFETY: the name ends with a zero; on success the context is ours.
         AvError::check(unsafe {
@@ -58,11 +72,48 @@ impl Muxer {
             stream.time_base = sys::AVRational { num: 1, den: rate };
             AvError::check(sys::avcodec_parameters_copy(stream.codecpar, parameters.0))?;
         }
+        self.say(&placed)?;
         let mut options = Options::new(options)?;
         // SAFETY: the muxer has its stream and its output.
         AvError::check(unsafe { sys::avformat_write_header(self.context, options.as_mut_ptr()) })?;
         debug_assert!(options.is_used_up(), "{name:?} does not know an option");
+        if let Some(block) = &placed.picture_block {
+            self.replace_padding(block)?;
+        }
+        (self.left_out, self.id3_chunk, self.tags) = (tags.left_out(), placed.id3_chunk, tags);
         Ok(())
+    }
+
+    /// Gives the muxer what it writes of the tags itself.
+    fn say(&mut self, placed: &Placed) -> Result<(), AvError> {
+        // SAFETY: the muxer is alive; its dictionary copies what it is given.
+        unsafe {
+            for (name, text) in &placed.pairs {
+                AvError::check(sys::av_dict_set(
+                    &mut (*self.context).metadata,
+                    name.as_ptr(),
+                    text.as_ptr(),
+                    0,
+                ))?;
+            }
+            if let Some(block) = &placed.picture_block {
+                (*self.context).metadata_header_padding =
+                    c_int::try_from(block.len()).map_err(|_| AvError::MEMORY)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A picture takes the place of FLAC's padding, which was made as long: libav's own way would hold back all sound
+    /// until the picture came as a packet of a second stream.
+    fn replace_padding(&mut self, picture: &[u8]) -> Result<(), AvError> {
+        /// The last block, of the type of pictures (RFC 9639, 8.1).
+        const LAST_PICTURE: u8 = 0x86;
+        let length = u32::try_from(picture.len()).map_err(|_| AvError::MEMORY)?;
+        let [_, length @ ..] = length.to_be_bytes();
+        let block = [&[LAST_PICTURE], length.as_slice(), picture].concat();
+        let at = self.position() - i64::try_from(block.len()).map_err(|_| AvError::MEMORY)?;
+        self.overwrite(at, &block)
     }
 
     /// Writes a packet, whose times are counted in samples at `rate` Hz.
@@ -87,6 +138,14 @@ impl Muxer {
         unsafe { sys::avio_seek(self.output.as_ptr(), 0, sys::SEEK_CUR) }
     }
 
+    /// Writes where the next byte goes.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), AvError> {
+        let size = c_int::try_from(bytes.len()).map_err(|_| AvError::MEMORY)?;
+        // SAFETY: the context is alive; the bytes are copied.
+        unsafe { sys::avio_write(self.output.as_ptr(), bytes.as_ptr(), size) };
+        Ok(())
+    }
+
     /// Writes over what stands at `at`.
     pub(super) fn overwrite(&mut self, at: i64, bytes: &[u8]) -> Result<(), AvError> {
         let end = self.position();
@@ -107,7 +166,48 @@ impl Muxer {
         // SAFETY: the header was written.
         AvError::check(unsafe { sys::av_write_trailer(self.context) })?;
         self.output.flush();
+        if let Some(chunk) = self.id3_chunk.take() {
+            self.append_chunk(&chunk)?;
+        }
+        self.output.flush();
         Ok(())
+    }
+
+    /// Puts an `id3 ` chunk behind what libav has written, and corrects the length of the whole.
+    fn append_chunk(&mut self, body: &[u8]) -> Result<(), AvError> {
+        /// Of `RIFF` or `RF64` and the length itself, which that does not count.
+        const HEAD_BYTES: u64 = 8;
+        let old = self.output.size();
+        let is_rf64 = old - HEAD_BYTES > u64::from(u32::MAX);
+        let padding = |bytes: usize| [0].repeat(bytes % 2);
+        let length = u32::try_from(body.len()).map_err(|_| AvError::MEMORY)?;
+        let chunk =
+            [&padding(old as usize), b"id3 ".as_slice(), &length.to_le_bytes(), body, &padding(body.len())];
+        let chunk = chunk.concat();
+        let whole = old + chunk.len() as u64 - HEAD_BYTES;
+        // SAFETY: the context is alive.
+        unsafe {
+            sys::avio_seek(
+                self.output.as_ptr(),
+                i64::try_from(old).map_err(|_| AvError::STOP)?,
+                sys::SEEK_SET,
+            )
+        };
+        match u32::try_from(whole) {
+            // EBU Tech 3306: the length stands in the `ds64` chunk, which comes first.
+            _ if is_rf64 => self.append(&chunk).and_then(|()| self.overwrite(20, &whole.to_le_bytes())),
+            Ok(whole) => self.append(&chunk).and_then(|()| self.overwrite(4, &whole.to_le_bytes())),
+            // libav took it for short enough to count in 32 bits; with the chunk it is not.
+            Err(_) => {
+                self.left_out.extend(self.tags.beside_info());
+                Ok(())
+            }
+        }
+    }
+
+    /// What of the tags could not be written.
+    pub(super) fn left_out(&self) -> Vec<MetadataPart> {
+        self.left_out.clone()
     }
 
     /// Bytes in the file; a failure if it took less than it was given.

@@ -68,7 +68,8 @@ impl Order<'_> {
     fn encode(&mut self, level: Level) -> Result<(Extracted, Outcome), Failure> {
         let mut playback = Playback::open(&mut self.host, self.limits, self.output)?;
         let encoding = pipeline::decide(&playback, self.output)?;
-        let encoder = pipeline::encoder(&playback, &encoding, self.limits, Rc::clone(self.into))?;
+        let into = Rc::clone(self.into);
+        let encoder = pipeline::encoder(&mut playback, &encoding, self.output, self.limits, into)?;
         let layout = encoder.shape().layout.clone();
         let mut levelled = Levelled::new(encoding.rate, &layout, self.heard, level, encoder)?;
         play(&mut playback, &mut levelled, Step::Extracting)?;

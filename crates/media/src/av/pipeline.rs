@@ -9,12 +9,13 @@ use domain::{Extracted, Failure, Method, OutputSpec, Step};
 
 use super::copy::{self, Outcome};
 use super::demux::Demux;
-use super::encode::Encoder;
+use super::encode::{Encoded, Encoder};
 use super::ffi::{AvError, Frame, Shape};
 use super::playback::Playback;
 use super::progress::Telling;
 use super::quality::{self, Encoding, Given, Spending};
 use super::resample::Resampler;
+use super::tags::Tags;
 use super::{AvLimits, AvOrder, Host, HostGone, Probe, failures, normalize};
 
 /// Does one extraction.
@@ -47,7 +48,8 @@ fn copy_or_encode(
         demux.input().host().once();
         return encode(Playback::of(demux, limits, output)?, as_it_is, limits, into);
     };
-    match copy::copy(plan, demux, limits, Rc::clone(&into))? {
+    let tags = Tags::read(&mut demux, output, limits);
+    match copy::copy(plan, demux, tags, limits, Rc::clone(&into))? {
         Outcome::Copied(extracted) => Ok(extracted),
         Outcome::Unfit(most_kbps) => {
             restart(&into).map_err(|cause| failures::unwritten(&cause))?;
@@ -112,20 +114,22 @@ pub(super) fn encode(
     if let Some(most_kbps) = wish.most_kbps {
         encoding = quality::within(encoding, most_kbps);
     }
-    let mut encoder = encoder(&playback, &encoding, limits, into)?;
+    let mut encoder = encoder(&mut playback, &encoding, wish.output, limits, into)?;
     play(&mut playback, &mut encoder, Step::Extracting)?;
     finish(encoder, &encoding, playback.damaged_packets())
 }
 
-/// Opens the encoder.
+/// Opens the encoder, with what the source says of itself.
 pub(super) fn encoder(
-    playback: &Playback<'_>,
+    playback: &mut Playback<'_>,
     encoding: &Encoding,
+    output: &OutputSpec,
     limits: &AvLimits,
     into: Rc<File>,
 ) -> Result<Encoder, Failure> {
     let source = shape(playback)?.layout;
-    let encoder = Encoder::open(encoding, &source, into, limits.max_output_bytes)?;
+    let tags = Tags::read(playback.demux(), output, limits);
+    let encoder = Encoder::open(encoding, &source, tags, into, limits.max_output_bytes)?;
     encoder.on_threads(limits.encoder_threads, encoding, &source)
 }
 
@@ -135,7 +139,7 @@ pub(super) fn finish(
     encoding: &Encoding,
     damaged_packets: u64,
 ) -> Result<Extracted, Failure> {
-    let (samples, size) = encoder.finish()?;
+    let Encoded { samples, size, metadata_left_out } = encoder.finish()?;
     if samples == 0 {
         return Err(failures::no_audio("its audio track is too short to hold a sample of the result"));
     }
@@ -151,6 +155,7 @@ pub(super) fn finish(
         method: Method::Encode,
         damaged_packets,
         loudness: None,
+        metadata_left_out,
     })
 }
 

@@ -189,6 +189,11 @@ impl<'h> Playback<'h> {
         u64::from(self.tally.damaged) + u64::from(self.demux.faults())
     }
 
+    /// The track, as its packets come.
+    pub(super) fn demux(&mut self) -> &mut Demux<'h> {
+        &mut self.demux
+    }
+
     /// Who answers.
     pub(super) fn host(&mut self) -> &mut dyn Host {
         self.demux.input().host()

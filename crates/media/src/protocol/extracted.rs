@@ -1,6 +1,6 @@
 //! What a child says that it made. Its numbers are within reason, which does not make them true.
 
-use domain::{Extracted, LoudnessReport, MeasuredLoudness, Method};
+use domain::{Extracted, LoudnessReport, MeasuredLoudness, MetadataPart, Method};
 
 use super::codec::place_of;
 use super::{Malformed, Reader, Writer};
@@ -16,7 +16,7 @@ const MOST_DB: f64 = 1000.0;
 
 pub(super) fn write_extracted(writer: Writer, extracted: &Extracted) -> Writer {
     let Extracted { size, samples, sample_rate, channels, constant_kbps, .. } = extracted;
-    let Extracted { method, damaged_packets, loudness, .. } = extracted;
+    let Extracted { method, damaged_packets, loudness, metadata_left_out, .. } = extracted;
     let writer = writer
         .u64(*size)
         .u64(*samples)
@@ -24,7 +24,10 @@ pub(super) fn write_extracted(writer: Writer, extracted: &Extracted) -> Writer {
         .u16(*channels)
         .u32(constant_kbps.unwrap_or(0))
         .u8(place_of(method, &METHODS))
-        .u64(*damaged_packets);
+        .u64(*damaged_packets)
+        .u8(u8::try_from(metadata_left_out.len()).unwrap_or(u8::MAX));
+    let writer =
+        metadata_left_out.iter().fold(writer, |writer, part| writer.u8(place_of(part, &MetadataPart::ALL)));
     match loudness {
         None => writer.u8(NOT_ASKED),
         Some(LoudnessReport::Unmeasurable) => writer.u8(UNMEASURABLE),
@@ -56,6 +59,7 @@ pub(super) fn read_extracted(reader: &mut Reader<'_>) -> Result<Extracted, Malfo
         constant_kbps: Some(reader.u32()?).filter(|kbps| *kbps > 0),
         method: reader.one_of(&METHODS)?,
         damaged_packets: reader.u64()?,
+        metadata_left_out: read_left_out(reader)?,
         loudness: read_loudness(reader)?,
     };
     // The highest rate that any of our formats can say is FLAC's 655,350 Hz (RFC 9639), the most channels WAV's.
@@ -65,6 +69,15 @@ pub(super) fn read_extracted(reader: &mut Reader<'_>) -> Result<Extracted, Malfo
         && extracted.damaged_packets <= i64::MAX as u64
         && extracted.constant_kbps.is_none_or(|kbps| kbps <= 10_000);
     if sane { Ok(extracted) } else { Err(Malformed("a result is out of bounds")) }
+}
+
+fn read_left_out(reader: &mut Reader<'_>) -> Result<Vec<MetadataPart>, Malformed> {
+    match usize::from(reader.u8()?) {
+        count if count <= MetadataPart::ALL.len() => {
+            (0..count).map(|_| reader.one_of(&MetadataPart::ALL)).collect()
+        }
+        _ => Err(Malformed("more metadata was left out than there is")),
+    }
 }
 
 fn read_loudness(reader: &mut Reader<'_>) -> Result<Option<LoudnessReport>, Malformed> {
@@ -116,8 +129,14 @@ pub(super) mod tests {
             method: Method::Encode,
             damaged_packets: 3,
             loudness: None,
+            metadata_left_out: Vec::new(),
         };
-        let copied = Extracted { constant_kbps: None, method: Method::Copy, ..plain.clone() };
+        let copied = Extracted {
+            constant_kbps: None,
+            method: Method::Copy,
+            metadata_left_out: MetadataPart::ALL.to_vec(),
+            ..plain.clone()
+        };
         let reports = [LoudnessReport::Unmeasurable, normalized(None), normalized(Some(-0.5))];
         let with_report = plain.clone();
         let reported = reports

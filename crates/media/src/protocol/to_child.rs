@@ -93,6 +93,9 @@ fn write_limits(writer: Writer, limits: &AvLimits) -> Writer {
         max_soundless_packets,
         max_probe_bytes,
         encoder_threads,
+        max_tag_bytes,
+        max_chapters,
+        max_cover_bytes,
     } = *limits;
     writer
         .u64(max_decoded_samples)
@@ -102,6 +105,9 @@ fn write_limits(writer: Writer, limits: &AvLimits) -> Writer {
         .u32(max_soundless_packets)
         .u64(max_probe_bytes)
         .u32(encoder_threads)
+        .u64(max_tag_bytes)
+        .u32(max_chapters)
+        .u64(max_cover_bytes)
 }
 
 fn read_limits(reader: &mut Reader<'_>) -> Result<AvLimits, Malformed> {
@@ -113,6 +119,9 @@ fn read_limits(reader: &mut Reader<'_>) -> Result<AvLimits, Malformed> {
         max_soundless_packets: reader.u32()?,
         max_probe_bytes: reader.u64()?,
         encoder_threads: reader.u32()?,
+        max_tag_bytes: reader.u64()?,
+        max_chapters: reader.u32()?,
+        max_cover_bytes: reader.u64()?,
     })
 }
 

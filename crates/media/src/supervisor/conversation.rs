@@ -24,7 +24,7 @@ const MAX_PLANNED_IN_ALL: usize = 1_000_000;
 #[derive(Debug)]
 pub(crate) enum Talked {
     /// The child says that it is done.
-    Done(Extracted),
+    Done(Box<Extracted>),
     /// The child says that it cannot.
     Failed(Failure),
     /// The child could not confine itself.
@@ -105,7 +105,7 @@ impl<'a> Conversation<'a> {
     /// Deals with one message. What ends the conversation comes back as the error.
     async fn answer(&mut self, message: FromChild) -> Result<(), Talked> {
         match (message, self.job) {
-            (FromChild::Done(extracted), _) => Err(Talked::Done(extracted)),
+            (FromChild::Done(extracted), _) => Err(Talked::Done(Box::new(extracted))),
             (FromChild::Failed(failure), _) => Err(Talked::Failed(failure)),
             (FromChild::Refused { wall, cause }, _) => Err(Talked::Refused { wall, cause }),
             (FromChild::Attacked { through, detail }, _) => Err(Talked::Attacked { through, detail }),

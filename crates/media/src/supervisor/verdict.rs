@@ -28,7 +28,7 @@ pub(super) fn of(
     config: &SupervisorConfig,
 ) -> Result<Extracted, Failure> {
     match talked {
-        Talked::Done(extracted) => done(extracted, ended, written_bytes),
+        Talked::Done(extracted) => done(*extracted, ended, written_bytes),
         Talked::Failed(failure) | Talked::SourceFailed(failure) => Err(failure),
         Talked::Refused { wall, cause } => Err(ours(format!("{wall}: {cause}"))),
         Talked::Attacked { .. } => Err(misbehaved("an attack reported")),

@@ -44,8 +44,8 @@ pub(super) struct ExtractArgs {
     json: bool,
     #[command(flatten)]
     choice: ChoiceArgs,
-    // Has its name already, and its meaning later.
-    #[arg(long, hide = true)]
+    /// Carry tags, chapters and cover art over
+    #[arg(long)]
     preserve_metadata: bool,
     #[command(flatten)]
     flags: Flags,
@@ -80,9 +80,6 @@ enum Origin {
 }
 
 pub(super) fn run(args: ExtractArgs) -> Result<(), Stop> {
-    if args.preserve_metadata {
-        return Err(Stop::Usage("--preserve-metadata is not supported yet".to_owned()));
-    }
     let plan = plan(&args)?;
     let settings = Settings::load(&args.flags)?;
     block_on(async move {
@@ -130,6 +127,7 @@ fn plan(args: &ExtractArgs) -> Result<Plan, Stop> {
         quality,
         bitrate,
         normalize: args.normalize.then(Loudness::default),
+        preserve_metadata: args.preserve_metadata,
         ..args.choice.output(format)?
     };
     let into = args

@@ -10,6 +10,13 @@ const MOST_WINDOW_BYTES: u64 = 1 << 30;
 /// Each has an encoder and some megabytes of samples; beyond this an extraction no longer fits its memory.
 pub(super) const MOST_ENCODER_THREADS: u32 = 64;
 
+/// A metadata block of FLAC has at most 16 MiB: one with all texts, one with the picture. A text may grow when its encoding
+/// is mended.
+const MOST_TAG_BYTES: u64 = 1 << 20;
+const MOST_COVER_BYTES: u64 = 15 << 20;
+/// ID3's table of contents counts them in one byte.
+const MOST_CHAPTERS: u32 = 255;
+
 fn refuse(text: &str) -> Result<(), ConfigError> {
     Err(ConfigError(text.to_owned()))
 }
@@ -53,6 +60,12 @@ pub(super) fn values(settings: &Settings) -> Result<(), ConfigError> {
     ];
     if settings.encoder_threads > MOST_ENCODER_THREADS {
         return refuse("encoder_threads: must be at most 64, for which there is memory");
+    }
+    if settings.max_tag_bytes > MOST_TAG_BYTES || settings.max_cover_bytes > MOST_COVER_BYTES {
+        return refuse("max_tag_bytes and max_cover_bytes: must be at most 1MiB and 15MiB");
+    }
+    if settings.max_chapters > MOST_CHAPTERS {
+        return refuse("max_chapters: must be at most 255, which is how far ID3 counts");
     }
     if settings.max_damaged_percent > 100 {
         return refuse("max_damaged_percent: must be 0 to 100");

@@ -176,6 +176,11 @@ pub(crate) struct Settings {
     pub(crate) max_damaged_percent: u32,
     pub(crate) max_soundless_packets: u32,
     encoder_threads: u32,
+    #[serde(deserialize_with = "values::bytes")]
+    pub(crate) max_tag_bytes: u64,
+    pub(crate) max_chapters: u32,
+    #[serde(deserialize_with = "values::bytes")]
+    pub(crate) max_cover_bytes: u64,
 
     #[serde(deserialize_with = "values::duration")]
     pub(crate) webhook_timeout: Duration,

@@ -6,8 +6,9 @@ use std::time::Duration;
 use domain::{
     ApiKey, AudioFormat, BatchId, ChannelCount, DeliveryId, EventId, EventKind, Failed, FailureCode, Fetched,
     Job, JobId, JobOptions, JobSpec, JobState, KeyId, Lease, Loudness, LoudnessReport, MeasuredLoudness,
-    Method, NodeId, OutputSpec, Percent, Priority, Progress, PublicFailure, Quality, Queued, ResultFile,
-    SampleRate, Scopes, Secret, SourceHeader, SourceSpec, Span, Step, Timestamp, TrackChoice, WebUrl,
+    MetadataPart, Method, NodeId, OutputSpec, Percent, Priority, Progress, PublicFailure, Quality, Queued,
+    ResultFile, SampleRate, Scopes, Secret, SourceHeader, SourceSpec, Span, Step, Timestamp, TrackChoice,
+    WebUrl,
 };
 use sqlx::Connection as _;
 use store::{DatabaseUrl, Ending, EventDraft, Finish, MasterKey, NewKey, Store, Submission, Submitted};
@@ -195,6 +196,7 @@ pub(crate) fn completed(lease: &Lease<Job>) -> Ending {
             shortfall_lu: 0.0,
             decoded_peak_dbtp: Some(-0.9),
         }),
+        metadata_left_out: MetadataPart::ALL.to_vec(),
     };
     Ending::Completed(processing.complete(result, NOW, secs(24 * 3600)))
 }

@@ -39,7 +39,7 @@ pub(super) fn parse(request: OutputRequest) -> Result<OutputSpec, RequestError> 
     let quality = request.quality.map(|text| {
         Quality::parse(&text).ok_or_else(|| there_are("quality", "low, medium, high and extreme"))
     });
-    let spec = OutputSpec {
+    Ok(OutputSpec {
         format,
         quality: quality.transpose()?,
         bitrate: request.bitrate.map(|text| Bitrate::parse(&text, format)).transpose()?,
@@ -49,21 +49,11 @@ pub(super) fn parse(request: OutputRequest) -> Result<OutputSpec, RequestError> 
         span: Span::parse(request.start, request.end)?,
         channels: request.channels.map(ChannelCount::parse).transpose()?,
         sample_rate: request.sample_rate.map(|hz| SampleRate::parse(hz, format)).transpose()?,
-    };
-    refuse_unsupported(&spec)?;
-    Ok(spec)
+    })
 }
 
 fn refused(field: &str, reason: impl Into<String>) -> SpecError {
     SpecError::new(SpecPart::Output, format!("output.{field}"), reason)
-}
-
-/// An option of the contract that this version cannot honour is refused by name rather than dropped.
-fn refuse_unsupported(spec: &OutputSpec) -> Result<(), SpecError> {
-    if spec.preserve_metadata {
-        return Err(refused("preserveMetadata", "is not supported yet; leave it out"));
-    }
-    Ok(())
 }
 
 fn parse_track(value: Value) -> Result<TrackChoice, RequestError> {

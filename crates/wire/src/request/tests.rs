@@ -4,7 +4,7 @@ use super::*;
 
 const FULL: &str = r#"{
   "source":  { "type": "url", "url": "https://example.com/video.mp4?token=t", "headers": {"Authorization": "Bearer x"} },
-  "output":  { "format": "mp3", "quality": "high", "bitrate": "192k", "normalize": true, "preserveMetadata": false },
+  "output":  { "format": "mp3", "quality": "high", "bitrate": "192k", "normalize": true, "preserveMetadata": true },
   "options": { "filename": "my-audio-file", "webhook": "https://example.com/webhook", "priority": "high",
                "metadata": {"order": "17"}, "webhookEvents": ["job.failed"] }
 }"#;
@@ -102,7 +102,7 @@ fn a_wrong_value_gets_its_code_and_is_named() {
         ),
         ("/output/normalize", r#"{"truePeak": "-1"}"#, InvalidRequest, "output.normalize"),
         ("/output/normalize", r#"{"loudnes": -16}"#, InvalidRequest, "loudnes"),
-        ("/output/preserveMetadata", "true", InvalidOutput, "not supported yet"),
+        ("/output/preserveMetadata", "\"yes\"", InvalidRequest, "output.preserveMetadata"),
         ("/output/track", "-1", InvalidOutput, "output.track"),
         ("/output/track", "1.5", InvalidOutput, "output.track"),
         ("/output/track", "\"en us\"", InvalidOutput, "output.track"),

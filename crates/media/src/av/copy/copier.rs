@@ -14,6 +14,7 @@ use super::super::mux::{Muxer, Origin};
 use super::super::packet::Packet;
 use super::super::playback::most_hole_secs;
 use super::super::progress::Telling;
+use super::super::tags::Tags;
 use super::super::timeline::Timeline;
 use super::super::{AvLimits, failures};
 use super::mp3::{DECODER_DELAY, Info, MOST_TRIM};
@@ -49,6 +50,8 @@ struct Copier<'h> {
     plan: Plan,
     timeline: Timeline,
     muxer: Muxer,
+    /// Until the header is written.
+    tags: Tags,
     /// The header of an mp3, and where it stands.
     info: Option<(Info, i64)>,
     /// Before the sound, and not written yet.
@@ -79,12 +82,13 @@ struct Copier<'h> {
 pub(in super::super) fn copy(
     plan: Plan,
     demux: Demux<'_>,
+    tags: Tags,
     limits: &AvLimits,
     into: Rc<File>,
 ) -> Result<Outcome, Failure> {
     let muxer = Muxer::new(into, limits.max_output_bytes);
     let muxer = muxer.map_err(|cause| failures::internal("the muxer", cause))?;
-    let mut copier = Copier::new(plan, demux, muxer, limits);
+    let mut copier = Copier::new(plan, demux, tags, muxer, limits);
     match copier.run() {
         Ok(extracted) => Ok(Outcome::Copied(extracted)),
         Err(Stop::Failed(failure)) => Err(failure),
@@ -96,7 +100,7 @@ pub(in super::super) fn copy(
 }
 
 impl<'h> Copier<'h> {
-    fn new(plan: Plan, mut demux: Demux<'h>, muxer: Muxer, limits: &AvLimits) -> Self {
+    fn new(plan: Plan, mut demux: Demux<'h>, tags: Tags, muxer: Muxer, limits: &AvLimits) -> Self {
         let opus_skip = match (plan.format, plan.parameters.extradata()) {
             (AudioFormat::Opus, [_, _, _, _, _, _, _, _, _, _, low, high, ..]) => {
                 u16::from_le_bytes([*low, *high]).into()
@@ -108,6 +112,7 @@ impl<'h> Copier<'h> {
             demux,
             plan,
             muxer,
+            tags,
             info: None,
             lead: VecDeque::new(),
             held: None,
@@ -225,7 +230,8 @@ impl<'h> Copier<'h> {
             }
             AudioFormat::Flac | AudioFormat::Wav | AudioFormat::Ogg => {}
         }
-        let begun = self.muxer.begin(self.plan.format, &self.plan.parameters, self.rate(), Origin::Source);
+        let (tags, rate) = (std::mem::take(&mut self.tags), self.rate());
+        let begun = self.muxer.begin(self.plan.format, &self.plan.parameters, rate, Origin::Source, tags);
         self.written(begun)?;
         if let super::framing::Framing::Mp3(Some(first)) = self.plan.framing {
             self.begin_mp3(Info::new(first), priming)?;
@@ -308,6 +314,7 @@ impl<'h> Copier<'h> {
             method: Method::Copy,
             damaged_packets: 0,
             loudness: None,
+            metadata_left_out: self.muxer.left_out(),
         })
     }
 

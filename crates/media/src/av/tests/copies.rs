@@ -5,7 +5,7 @@ use domain::Method;
 use super::*;
 
 /// All samples of all channels, as the ffmpeg command decodes and trims them.
-fn exact(path: &Path) -> Vec<u8> {
+pub(super) fn exact(path: &Path) -> Vec<u8> {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-v", "error", "-nostdin", "-i"]).arg(path);
     output_of(ffmpeg.args(["-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "f32le", "-"]))
@@ -78,7 +78,7 @@ fn remade(name: &str, words: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     (folder, path)
 }
 
-fn extract_file(path: &Path, output: OutputSpec) -> Made {
+pub(super) fn extract_file(path: &Path, output: OutputSpec) -> Made {
     let file = tempfile::NamedTempFile::new().expect("a result's file");
     let mut host = FileHost::open(path);
     let result = run(&mut host, output, AvLimits::default(), file.path());

@@ -8,6 +8,7 @@ mod encrypted;
 mod formats;
 mod loudness;
 mod maps;
+mod metadata;
 mod parts;
 mod steady;
 mod timing;

@@ -1,0 +1,349 @@
+//! Tags, chapters and covers: mutagen reads back what ffmpeg wrote into the source.
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use domain::{MetadataPart, Method, Span};
+
+use super::copies::{exact, extract_file};
+use super::*;
+
+/// What all sources say; ffmpeg's own format, in which a backslash keeps the next character.
+const SAID: &str = "\
+;FFMETADATA1
+title=Ein Titel \u{2014} \u{97f3}\u{697d}
+artist=An Artist\\; Another
+album=CHAPTER001\\=00:00:09.000
+date=2024-05-17
+comment=One line\\
+TITLE\\=and another
+[CHAPTER]
+TIMEBASE=1/1000
+START=0
+END=2000
+title=Anfang
+[CHAPTER]
+TIMEBASE=1/1000
+START=2000
+END=4500
+title=Mitte \u{1f3b5}
+[CHAPTER]
+TIMEBASE=1/1000
+START=4500
+END=6000
+title=Ende
+";
+
+/// The same, as mutagen says it. ID3 has another code for the language.
+const TEXTS: [&str; 7] = [
+    "title=Ein Titel \u{2014} \u{97f3}\u{697d}",
+    "artist=An Artist; Another",
+    "album=CHAPTER001=00:00:09.000",
+    "date=2024-05-17",
+    "language=ger",
+    "comment=One line",
+    "TITLE=and another",
+];
+const CHAPTERS: [(u64, u64, &str); 3] =
+    [(0, 2000, "Anfang"), (2000, 4500, "Mitte \u{1f3b5}"), (4500, 6000, "Ende")];
+
+/// Files with all of it.
+struct Tagged(tempfile::TempDir);
+
+static TAGGED: LazyLock<Tagged> = LazyLock::new(|| {
+    let tagged = Tagged(tempfile::tempdir().expect("a folder"));
+    std::fs::write(tagged.path("said.txt"), SAID).expect("a file");
+    for picture in ["cover.jpg", "cover.png", "other.jpg"] {
+        let rate = if picture == "other.jpg" { "testsrc2=s=20x20" } else { "testsrc2=s=120x100" };
+        output_of(
+            Command::new("ffmpeg")
+                .args(["-v", "error", "-f", "lavfi", "-i", rate, "-frames:v", "1"])
+                .arg(tagged.path(picture)),
+        );
+    }
+    tagged
+});
+
+impl Tagged {
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Adds all that is said to a sample, by these words: the sample is input 0, the texts are 1, the cover is 2;
+    /// `@` stands for the folder, `~` for a space.
+    fn make(&self, name: &str, from: &str, cover: &str, words: &str) -> PathBuf {
+        let path = self.path(name);
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg
+            .args(["-v", "error", "-nostdin", "-y", "-i"])
+            .arg(sample(from))
+            .arg("-i")
+            .arg(self.path("said.txt"));
+        ffmpeg.arg("-i").arg(self.path(cover)).args([
+            "-map_metadata",
+            "1",
+            "-map_chapters",
+            "1",
+            "-c",
+            "copy",
+        ]);
+        let words = words.split_whitespace().map(|word| match word.strip_prefix('@') {
+            Some(name) => self.path(name).into_os_string(),
+            None => word.replace('~', " ").into(),
+        });
+        output_of(ffmpeg.args(words).arg(&path));
+        path
+    }
+
+    fn mp4(&self) -> PathBuf {
+        let words = "-map 0 -map 2 -disposition:v:1 attached_pic -metadata:s:a language=ger";
+        self.make("tagged.mp4", "aac.mp4", "cover.jpg", words)
+    }
+
+    fn mkv(&self, from: &str) -> PathBuf {
+        let words = "-map 0 -metadata:s:a language=ger -attach @other.jpg -metadata:s:t:0 mimetype=image/jpeg \
+            -metadata:s:t:0 filename=small.jpg -attach @cover.png -metadata:s:t:1 mimetype=image/png \
+            -metadata:s:t:1 filename=cover.png";
+        self.make(&format!("tagged-{from}.mkv"), from, "cover.jpg", words)
+    }
+
+    fn mp3(&self) -> PathBuf {
+        let words =
+            "-map 0 -map 2 -metadata language=ger -metadata:s:v comment=Cover~(front) -id3v2_version 3";
+        self.make("tagged.mp3", "sound.mp3", "cover.jpg", words)
+    }
+}
+
+fn preserved(format: AudioFormat) -> OutputSpec {
+    OutputSpec { preserve_metadata: true, ..OutputSpec::plain(format) }
+}
+
+fn mutagen(made: &Made, format: AudioFormat) -> String {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut python = Command::new(here.join("../../target/python/bin/python"));
+    let said = output_of(
+        python.arg(here.join("src/av/tests/read_tags.py")).arg(format.as_str()).arg(made.file.path()),
+    );
+    String::from_utf8(said).expect("text")
+}
+
+/// When the picture begins by the clock of the chapters: later than 0 where ffmpeg made room for the sound's priming.
+fn picture_millis(path: &Path) -> u64 {
+    let mut ffprobe = Command::new("ffprobe");
+    ffprobe.args([
+        "-v",
+        "error",
+        "-select_streams",
+        "v:0",
+        "-show_entries",
+        "stream=start_time",
+        "-of",
+        "csv=p=0",
+    ]);
+    let secs = String::from_utf8(output_of(ffprobe.arg(path))).expect("text");
+    (secs.trim().trim_end_matches(',').parse::<f64>().expect("seconds") * 1000.0).round() as u64
+}
+
+fn sha256_start(path: &Path) -> String {
+    let said = String::from_utf8(output_of(Command::new("sha256sum").arg(path))).expect("text");
+    said[..16].to_owned()
+}
+
+/// What mutagen ought to say.
+fn expected(format: AudioFormat, chapters: &[(u64, u64, &str)], cover: &str) -> String {
+    let is_id3 = matches!(format, AudioFormat::Mp3 | AudioFormat::Aac | AudioFormat::Wav);
+    let chapter = |(start, end, title): &(u64, u64, &str)| match is_id3 {
+        true => format!("chapter {start}-{end} {title}"),
+        false => format!("chapter {start} {title}"),
+    };
+    let (mime, shape) =
+        if cover.ends_with("png") { ("image/png", " 120x100x24") } else { ("image/jpeg", " 120x100x24") };
+    let sum = sha256_start(&TAGGED.path(cover));
+    let picture = format!("picture 3 {mime} {sum}{}\n", if is_id3 { "" } else { shape });
+    let texts =
+        TEXTS.map(|text| if is_id3 { text.replace("ger", "deu") } else { text.to_owned() }).into_iter();
+    texts.chain(chapters.iter().map(chapter)).map(|line| line + "\n").chain([picture]).collect()
+}
+
+#[test]
+fn mutagen_reads_all_that_the_source_said_in_every_format() {
+    for (path, cover) in
+        [(TAGGED.mp4(), "cover.jpg"), (TAGGED.mkv("flac.mkv"), "cover.png"), (TAGGED.mp3(), "cover.jpg")]
+    {
+        for format in AudioFormat::ALL {
+            let made = extract_file(&path, preserved(format));
+            assert_eq!(made.result.metadata_left_out, []);
+            assert_eq!(
+                mutagen(&made, format),
+                expected(format, &CHAPTERS, cover),
+                "{} to {format:?}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_copy_and_a_part_and_another_loudness_keep_it() {
+    for (from, format) in [
+        ("mp3.mkv", AudioFormat::Mp3),
+        ("aac.mkv", AudioFormat::Aac),
+        ("flac.mkv", AudioFormat::Flac),
+        ("pcm.mkv", AudioFormat::Wav),
+        ("vorbis.mkv", AudioFormat::Ogg),
+        ("opus.mkv", AudioFormat::Opus),
+    ] {
+        let path = TAGGED.mkv(from);
+        let copied = extract_file(&path, preserved(format));
+        let zero = picture_millis(&path);
+        let chapters = CHAPTERS.map(|(start, end, title)| (start.max(zero) - zero, end - zero, title));
+        assert_eq!(copied.result.method, Method::Copy, "{from}");
+        assert_eq!(mutagen(&copied, format), expected(format, &chapters, "cover.png"), "{from}, copied");
+        let span = Span { start_secs: 1.0, end_secs: Some(4.25) };
+        let part = OutputSpec { span, normalize: Some(Loudness::default()), ..preserved(format) };
+        let part = extract_file(&path, part);
+        assert_eq!(part.result.method, Method::Encode, "{from}");
+        let chapters = [(0, 1000 - zero, "Anfang"), (1000 - zero, 3250, "Mitte \u{1f3b5}")];
+        assert_eq!(mutagen(&part, format), expected(format, &chapters, "cover.png"), "a part of {from}");
+    }
+}
+
+#[test]
+fn the_sound_is_the_same_with_it_and_without() {
+    for (from, format) in [
+        ("mp3.mkv", AudioFormat::Mp3),
+        ("aac.mkv", AudioFormat::Aac),
+        ("pcm.mkv", AudioFormat::Wav),
+        ("flac.mkv", AudioFormat::Flac),
+    ] {
+        let path = TAGGED.mkv(from);
+        for output in [
+            preserved(format),
+            OutputSpec { sample_rate: domain::SampleRate::parse(32_000, format).ok(), ..preserved(format) },
+        ] {
+            let with = extract_file(&path, output.clone());
+            let without = extract_file(&path, OutputSpec { preserve_metadata: false, ..output });
+            let samples = |made: &Made| (made.result.samples, made.result.duration_secs());
+            assert_eq!(samples(&with), samples(&without), "{from}");
+            assert!(exact(with.file.path()) == exact(without.file.path()), "{from}: other samples");
+        }
+    }
+}
+
+/// All tags that ffprobe finds in the file and its streams.
+fn probed_tags(path: &Path) -> String {
+    let mut ffprobe = Command::new("ffprobe");
+    ffprobe.args([
+        "-v",
+        "error",
+        "-show_entries",
+        "format_tags:stream_tags:chapter_tags",
+        "-show_chapters",
+        "-of",
+        "flat",
+    ]);
+    String::from_utf8(output_of(ffprobe.arg(path))).expect("text")
+}
+
+#[test]
+fn without_it_there_is_no_tag_but_the_encoders_own() {
+    use AudioFormat::{Aac, Flac, Mp3, Ogg, Opus, Wav};
+    let copied = [
+        ("mp3.mkv", Mp3),
+        ("aac.mkv", Aac),
+        ("flac.mkv", Flac),
+        ("pcm.mkv", Wav),
+        ("vorbis.mkv", Ogg),
+        ("opus.mkv", Opus),
+    ];
+    let copied =
+        copied.map(|(from, format)| (TAGGED.mkv(from), format)).into_iter().chain([(TAGGED.mp3(), Mp3)]);
+    let encoded = AudioFormat::ALL.map(|format| (TAGGED.mp4(), format));
+    for (path, format) in copied.chain(encoded) {
+        let made = extract_file(&path, OutputSpec::plain(format));
+        let tags = probed_tags(made.file.path());
+        assert!(
+            tags.lines().all(|tag| tag.contains(".tags.encoder=")),
+            "{} to {format:?}: {tags}",
+            path.display()
+        );
+        let bytes = std::fs::read(made.file.path()).expect("the result");
+        let bytes = String::from_utf8_lossy(&bytes);
+        for said in ["Ein Titel", "An Artist", "Anfang", "IHDR", "JFIF"] {
+            assert!(!bytes.contains(said), "{} to {format:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn other_readers_find_it_where_it_belongs() {
+    let path = TAGGED.mkv("flac.mkv");
+    for format in AudioFormat::ALL {
+        let made = extract_file(&path, preserved(format));
+        let tags = probed_tags(made.file.path());
+        for said in ["title=\"Ein Titel", "artist=\"An Artist; Another\"", "date=\"2024-05-17\""] {
+            assert!(tags.to_lowercase().contains(&said.to_lowercase()), "{format:?} has no {said}: {tags}");
+        }
+        if format != AudioFormat::Wav {
+            assert!(tags.contains("chapters.chapter.1.tags.title=\"Mitte"), "{format:?}: {tags}");
+        }
+    }
+    let flac = extract_file(&path, preserved(AudioFormat::Flac));
+    let metaflac = |words: &[&str]| {
+        String::from_utf8(output_of(Command::new("metaflac").args(words).arg(flac.file.path())))
+    };
+    assert!(metaflac(&["--show-tag=TITLE"]).expect("text").starts_with("TITLE=Ein Titel"));
+    let blocks = metaflac(&["--list", "--block-type=PICTURE"]).expect("text");
+    assert!(blocks.contains("type: 3 (Cover (front))") && blocks.contains("width: 120"), "{blocks}");
+    output_of(
+        Command::new("flac").args(["--test", "--silent", "--warnings-as-errors"]).arg(flac.file.path()),
+    );
+
+    let opus = extract_file(&path, preserved(AudioFormat::Opus));
+    let said = Command::new("opusinfo").arg(opus.file.path()).output().expect("the oracle starts");
+    let said = String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
+    assert!(said.contains("CHAPTER002=00:00:02.000") && !said.contains("WARNING"), "{said}");
+    let ogg = extract_file(&path, preserved(AudioFormat::Ogg));
+    let said = String::from_utf8(output_of(Command::new("vorbiscomment").arg("-R").arg(ogg.file.path())));
+    assert!(said.expect("text").contains("ARTIST=An Artist; Another\n"));
+}
+
+#[test]
+fn what_is_beyond_a_limit_is_left_out_and_said() {
+    use MetadataPart::{Chapters, Cover, Tags};
+    let limits = AvLimits::default;
+    for (limits, left_out, lines) in [
+        (AvLimits { max_chapters: 2, ..limits() }, vec![Chapters], 7 + 2 + 1),
+        (AvLimits { max_cover_bytes: 100, ..limits() }, vec![Cover], 7 + 3),
+        // Nothing is left for the comment, which has more than the rest together; and chapters come after that.
+        (AvLimits { max_tag_bytes: 90, ..limits() }, vec![Tags, Chapters], 5 + 2 + 1),
+        (
+            AvLimits { max_tag_bytes: 0, max_chapters: 0, max_cover_bytes: 0, ..limits() },
+            vec![Tags, Chapters, Cover],
+            0,
+        ),
+    ] {
+        let file = tempfile::NamedTempFile::new().expect("a result's file");
+        let mut host = FileHost::open(&TAGGED.mp4());
+        let result = run(&mut host, preserved(AudioFormat::Opus), limits, file.path()).expect("a result");
+        assert_eq!(result.metadata_left_out, left_out);
+        let said = mutagen(&Made { result, file, host }, AudioFormat::Opus);
+        assert_eq!(said.trim().lines().count(), lines, "{said}");
+    }
+}
+
+#[test]
+fn a_picture_of_another_kind_is_left_out_whatever_it_is_called() {
+    for (bytes, name) in [(&b"GIF89a\x01\0\x01\0\0\0\0;"[..], "gif"), (b"<svg onload='alert(1)'/>", "svg")] {
+        std::fs::write(TAGGED.path(name), bytes).expect("a picture");
+        let words = format!(
+            "-map 0 -attach @{name} -metadata:s:t mimetype=image/png -metadata:s:t filename=cover.png"
+        );
+        let path = TAGGED.make(&format!("{name}.mkv"), "aac.mkv", "cover.jpg", &words);
+        for format in AudioFormat::ALL {
+            let made = extract_file(&path, preserved(format));
+            assert!(!mutagen(&made, format).contains("picture"), "{name} to {format:?}");
+            assert_eq!(made.result.metadata_left_out, [MetadataPart::Cover], "{name}");
+        }
+    }
+}
