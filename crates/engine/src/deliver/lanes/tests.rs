@@ -169,11 +169,8 @@ fn what_is_ahead_takes_nobodys_room_and_is_begun_within_the_caps() {
     lanes.ended(swift, &quick(200), Instant::now());
     lanes.refresh(vec![third.clone()]);
     assert_eq!(claim_all(&mut lanes), HashMap::from([(third.id.clone(), 1)]));
-    assert_eq!(
-        begin_all(&mut lanes),
-        [third.clone()],
-        "nothing of what is ahead, although its window has room"
-    );
+    let begun = begin_all(&mut lanes);
+    assert_eq!(begun, *std::slice::from_ref(third), "nothing of what is ahead, although its window has room");
 }
 
 #[test]
