@@ -18,7 +18,11 @@ pub struct FileSource {
 impl FileSource {
     /// Opens a regular file; anything else has no size to read by.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        Self::of(File::open(path)?)
+    }
+
+    /// The same of a file that is open.
+    pub fn of(file: File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));

@@ -28,7 +28,7 @@ pub use self::file::FileSource;
 pub use self::guard::{Guard, GuardConfig};
 pub use self::notify::{NotifyConfig, Webhooks};
 pub use self::resolver::{Resolve, ResolveError, SystemResolver};
-pub use self::source::{HttpSources, SourceConfig};
+pub use self::source::{HttpSources, SourceConfig, open_pipe};
 pub use self::tls::{TlsConfig, TlsError};
 
 use self::client::HttpClient;

@@ -22,6 +22,8 @@ mod ranged;
 mod run;
 mod spool;
 
+use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -59,6 +61,16 @@ enum First {
     Lengthless,
     /// 200 or 416.
     Other(Answer),
+}
+
+/// Opens what comes out of a pipe, at most so many bytes: a file without a name in `scratch` keeps it, so that a demuxer
+/// can go back. Needs a tokio runtime around it.
+pub fn open_pipe(
+    pipe: impl Read + Send + 'static,
+    scratch: &Path,
+    max_bytes: u64,
+) -> io::Result<Arc<dyn Source>> {
+    Ok(Arc::new(Spooled::of_pipe(pipe, tempfile::tempfile_in(scratch)?, max_bytes)))
 }
 
 /// Opens sources over HTTP.

@@ -236,6 +236,165 @@ fn metadata_is_carried_over_where_that_is_asked_for() {
     }
 }
 
+/// Runs it with this as stdin, a pipe.
+fn piped(folder: &Path, arguments: &[&str], bytes: &[u8]) -> Output {
+    let mut command = command(folder, arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary runs");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    let bytes = bytes.to_vec();
+    // It may end before it has read all.
+    let writing = std::thread::spawn(move || stdin.write_all(&bytes).is_ok());
+    let output = child.wait_with_output().expect("it ends");
+    writing.join().expect("the writer ends");
+    output
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("entries");
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_pipe_goes_in_and_a_pipe_comes_out_in_every_format() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let temporary = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("tone.wav"), tone()).expect("a file");
+    for format in ["mp3", "aac", "flac", "wav", "ogg", "opus"] {
+        let named = format!("tone.{format}.{format}");
+        let output = run(folder.path(), &["extract", "tone.wav", "-o", &named]);
+        assert_eq!(output.status.code(), Some(0), "{format}: {}", text(&output.stderr));
+        let mut command = command(folder.path(), &["extract", "-", "-o", "-", "-f", format, "--json"]);
+        command
+            .env("TMPDIR", temporary.path())
+            .stdin(std::fs::File::open(folder.path().join("tone.wav")).expect("a file"));
+        let from_file = command.output().expect("the binary runs");
+        let from_pipe = piped(folder.path(), &["extract", "-", "-o", "-", "-f", format, "--json"], &tone());
+        // Lengths and delays stand in headers that are written last, so that only a whole file is the same.
+        let made = std::fs::read(folder.path().join(&named)).expect("the result");
+        assert!(from_file.stdout == made && from_pipe.stdout == made, "{format}: other bytes");
+        let said = text(&from_pipe.stderr);
+        let said: Value = serde_json::from_str(said.lines().last().expect("a line")).expect("JSON");
+        assert_eq!((&said["size"], &said["filename"]), (&made.len().into(), &Value::Null));
+    }
+    assert_eq!(names_in(temporary.path()), [""; 0], "temporary files are gone");
+}
+
+#[test]
+fn a_pipe_is_kept_where_the_container_must_be_read_backwards() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Its index is at its end.
+    let video = std::fs::read(testkit::samples::sample("aac.mp4")).expect("a sample");
+    let output = piped(folder.path(), &["extract", "-", "-o", "-", "-f", "aac"], &video);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    std::fs::write(folder.path().join("video.mp4"), &video).expect("a file");
+    assert_eq!(run(folder.path(), &["extract", "video.mp4", "-o", "video.aac"]).status.code(), Some(0));
+    assert!(output.stdout == std::fs::read(folder.path().join("video.aac")).expect("the result"));
+
+    let limited = ["extract", "-", "-o", "-", "-f", "aac", "--max-source-bytes", "10000"];
+    let output = piped(folder.path(), &limited, &video);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    assert!(text(&output.stderr).contains("the source has more than"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn what_a_pipe_cannot_be_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (arguments, bytes, code, said) in [
+        (&["extract", "-", "-o", "-"][..], tone(), 2, "--format"),
+        (&["extract", "-", "-o", "-", "-f", "mp3"], Vec::new(), 1, "it is empty"),
+        (&["extract", "-", "-o", "-", "-f", "mp3"], tone()[..9000].to_vec(), 1, "ends after 0.6 s of 1.0 s"),
+        (&["extract", "-", "-o", "out.mp3"], b"no media".to_vec(), 1, "not a video or audio file"),
+    ] {
+        let output = piped(folder.path(), arguments, &bytes);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        assert!(output.stdout.is_empty() && text(&output.stderr).contains(said), "{}", text(&output.stderr));
+    }
+    assert_eq!(names_in(folder.path()), [""; 0], "nothing stays behind");
+}
+
+#[test]
+fn a_stdout_that_takes_no_more_is_one_line_and_a_failure() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("tone.wav"), tone()).expect("a file");
+    let start = |stdout: Stdio| {
+        let mut command = command(folder.path(), &["extract", "tone.wav", "-o", "-", "-f", "wav"]);
+        command.stdout(stdout).stderr(Stdio::piped()).spawn().expect("the binary runs")
+    };
+    let mut closed = start(Stdio::piped());
+    drop(closed.stdout.take());
+    let full = start(std::fs::File::options().write(true).open("/dev/full").expect("/dev/full").into());
+    for (child, said) in [(closed, "stdout was closed"), (full, "No space left")] {
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(1));
+        let stderr = text(&output.stderr);
+        let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("audio-extract: ")).collect();
+        assert!(
+            matches!(errors[..], [line] if line.contains(said)) && !stderr.contains("panicked"),
+            "{stderr}"
+        );
+    }
+}
+
+/// Half an hour of tone, which takes seconds to encode.
+fn long_tone() -> Vec<u8> {
+    const TIMES: usize = 1800;
+    let second = tone();
+    let (head, sound) = second.split_at(44);
+    let mut long = [head, &sound.repeat(TIMES)].concat();
+    let bytes = u32::try_from(sound.len() * TIMES).expect("32 bits");
+    long[4..8].copy_from_slice(&(36 + bytes).to_le_bytes());
+    long[40..44].copy_from_slice(&bytes.to_le_bytes());
+    long
+}
+
+#[test]
+fn an_extraction_that_is_interrupted_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("long.wav"), long_tone()).expect("a file");
+    for signal in ["INT", "TERM"] {
+        let arguments = ["extract", "long.wav", "-o", "long.opus"];
+        let mut running = Running::start(command(folder.path(), &arguments));
+        running.stderr_until("extracting");
+        assert_eq!(names_in(folder.path()).len(), 2, "the source and the draft");
+        let pid = running.0.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().expect("kill runs").success());
+        assert_eq!(running.0.wait().expect("it ends").code(), Some(1));
+        assert_eq!(names_in(folder.path()), ["long.wav"]);
+    }
+}
+
+#[test]
+fn a_terminal_gets_a_bar_with_speed_and_time_left_and_stops_at_ctrl_c() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("long.wav"), long_tone()).expect("a file");
+    let binary = env!("CARGO_BIN_EXE_audio-extract");
+    let typed = format!("stty cols 100; exec {binary} extract long.wav -o long.opus > said");
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &typed, "/dev/null"]).current_dir(folder.path());
+    script.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut terminal = Running(script.spawn().expect("script runs"));
+    let mut stdout = terminal.0.stdout.take().expect("stdout is piped");
+    let mut shown = String::new();
+    while !shown.contains(" left") {
+        let mut piece = [0; 1024];
+        let count = stdout.read(&mut piece).expect("the terminal");
+        assert_ne!(count, 0, "no time left in {shown}");
+        shown.push_str(&String::from_utf8_lossy(&piece[..count]));
+    }
+    assert!(shown.contains("long.wav: wav, 1800.0 s") && shown.contains("extracting"), "{shown}");
+    assert!(shown.contains("x, 0:"), "{shown}");
+    terminal.0.stdin.as_mut().expect("stdin is piped").write_all(b"\x03").expect("Ctrl-C");
+    stdout.read_to_string(&mut shown).expect("the terminal");
+    assert_eq!(terminal.0.wait().expect("it ends").code(), Some(1));
+    assert!(shown.contains("audio-extract: interrupted"), "{shown}");
+    assert_eq!(names_in(folder.path()), ["long.wav", "said"], "what was half made is gone");
+    assert_eq!(std::fs::read(folder.path().join("said")).expect("what stdout got"), b"");
+}
+
 /// A second of 440 Hz in a mono wav.
 fn tone() -> Vec<u8> {
     const RATE: u32 = 8000;

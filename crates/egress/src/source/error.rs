@@ -45,6 +45,8 @@ pub(crate) enum FetchError {
     Short,
     #[error("the connection broke within the body: {0}")]
     Body(#[source] hyper::Error),
+    #[error("the pipe: {0}")]
+    Pipe(#[source] io::Error),
     #[error("the spool: {0}")]
     Spool(#[source] io::Error),
     #[error("all spools together are full")]
@@ -79,7 +81,7 @@ impl FetchError {
             Self::Spool(_) | Self::SpoolFull => true,
             Self::Refused(_) | Self::Header(_) | Self::TotalTime(_) | Self::Redirect(_) => false,
             Self::Encoded | Self::TooLarge { .. } | Self::TooMuchRead { .. } => false,
-            Self::Changed | Self::WrongRange | Self::Parts(_) => false,
+            Self::Changed | Self::WrongRange | Self::Parts(_) | Self::Pipe(_) => false,
         }
     }
 
@@ -154,6 +156,7 @@ impl FetchError {
                 (CHECK_HOST, "the host answered with other bytes than were asked for".to_owned())
             }
             Self::Short => (TRY_LATER, "the host ended the file early".to_owned()),
+            Self::Pipe(_) => ("Send the file again.", "what was piped in could not be read".to_owned()),
             Self::Spool(_) | Self::SpoolFull => {
                 (TRY_LATER, "the service is short of temporary space for this source".to_owned())
             }

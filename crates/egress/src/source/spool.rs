@@ -1,6 +1,8 @@
-//! A source whose host serves no ranges: its body goes to a file without a name while the reader reads it.
+//! A source that comes once, from its first byte to its last, because its host serves no ranges or it is a pipe: it goes
+//! to a file without a name while the reader reads it.
 
 use std::fs::File;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -99,6 +101,19 @@ impl Spooled {
         let share = Share::of(budget);
         let filling = tokio::spawn(fill(fetcher, body, Arc::clone(&file), share, progress));
         Ok(Self { file, announced, reached, meter, filling })
+    }
+
+    /// Starts to write what comes out of a pipe to `file`, at most so many bytes.
+    pub(crate) fn of_pipe(pipe: impl Read + Send + 'static, file: File, max_bytes: u64) -> Self {
+        let file = Arc::new(file);
+        let (progress, reached) = watch::channel(Reached::default());
+        let into = Arc::clone(&file);
+        // Not a task: reading a pipe blocks for as long as the program at its other end likes.
+        let filling = tokio::task::spawn_blocking(move || {
+            let end = Some(pour_pipe(pipe, &into, &progress, max_bytes).map_err(FetchError::into_failure));
+            progress.send_modify(|reached| reached.end = end);
+        });
+        Self { file, announced: None, reached, meter: Arc::new(Meter::new(max_bytes)), filling }
     }
 
     /// Waits until there is something to say about `offset`.
@@ -207,6 +222,32 @@ async fn pour(
         if is_over {
             break;
         }
+    }
+    Ok(())
+}
+
+fn pour_pipe(
+    mut pipe: impl Read,
+    file: &File,
+    progress: &watch::Sender<Reached>,
+    max_bytes: u64,
+) -> Result<(), FetchError> {
+    let mut piece = vec![0; WRITE_BYTES];
+    let mut written = 0_u64;
+    // When nobody reads any more, nothing is left to do.
+    while !progress.is_closed() {
+        let count = match pipe.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
+            Err(cause) => return Err(FetchError::Pipe(cause)),
+        };
+        if written + count as u64 > max_bytes {
+            return Err(FetchError::TooLarge { max_bytes });
+        }
+        file.write_all_at(&piece[..count], written).map_err(FetchError::Spool)?;
+        written += count as u64;
+        progress.send_modify(|reached| reached.bytes = written);
     }
     Ok(())
 }

@@ -1,19 +1,20 @@
 //! `audio-extract extract SOURCE`: one extraction without a server, by the same parts.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 use domain::{
-    AddressPolicy as _, AudioFormat, Bitrate, ExtractOrder, Extracted, Extractor as _, Failure, Fetched,
-    Loudness, OutputSpec, ProgressSink as _, Quality, Source, SourceOpener as _, SourceSpec, Step, WebUrl,
+    AudioFormat, Bitrate, ExtractOrder, Extracted, Extractor as _, Failure, Fetched, Loudness, OutputSpec,
+    ProgressSink as _, Quality, Step,
 };
-use egress::FileSource;
 use engine::CancellationToken;
 use serde::Serialize;
 use wire::loudness::LoudnessResponse;
 
 use super::choice::ChoiceArgs;
+use super::destination::Destination;
+use super::origin::{Origin, STANDARD};
 use super::progress::Shown;
 use super::{Stop, block_on, print, to_json};
 use crate::config::{Flags, Settings};
@@ -22,9 +23,9 @@ use crate::{boot, lifecycle};
 #[derive(Args)]
 #[command(arg_required_else_help = true)]
 pub(super) struct ExtractArgs {
-    /// A media file, or its http or https URL
+    /// A media file, its http or https URL, or - for stdin
     source: String,
-    /// Where to write the audio; without it, beside you, under the source's name
+    /// Where to write the audio, - for stdout; without it, beside you, under the source's name
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// mp3, aac, flac, wav, ogg or opus; without it, what the output's extension says, else mp3
@@ -39,7 +40,7 @@ pub(super) struct ExtractArgs {
     /// Normalise to -16 LUFS, true peaks below -1 dBTP
     #[arg(long)]
     normalize: bool,
-    /// Print the result as a JSON object
+    /// Print the result as a JSON object; on stderr if the audio goes to stdout
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -54,7 +55,9 @@ pub(super) struct ExtractArgs {
 /// What an extraction made, in the words of the API.
 #[derive(Serialize)]
 struct MadeFile<'a> {
-    filename: &'a str,
+    /// Absent on stdout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filename: Option<&'a str>,
     size: u64,
     duration: f64,
     format: &'static str,
@@ -65,18 +68,16 @@ struct MadeFile<'a> {
     /// Bytes that were transferred of the source, and the requests that took.
     fetched: u64,
     requests: u64,
+    /// Absent where nothing was.
+    #[serde(rename = "metadataLeftOut", skip_serializing_if = "Vec::is_empty")]
+    metadata_left_out: Vec<&'static str>,
 }
 
 /// What was typed, understood.
 struct Plan {
     source: Origin,
     output: OutputSpec,
-    into: PathBuf,
-}
-
-enum Origin {
-    File(PathBuf),
-    Url(WebUrl),
+    into: Destination,
 }
 
 pub(super) fn run(args: ExtractArgs) -> Result<(), Stop> {
@@ -85,7 +86,7 @@ pub(super) fn run(args: ExtractArgs) -> Result<(), Stop> {
     block_on(async move {
         let stop = CancellationToken::new();
         let signals = lifecycle::stop_on_signal(stop.clone())?;
-        let progress = Shown::start();
+        let progress = Shown::start(plan.output.span);
         let made = tokio::select! {
             made = extract(&settings, &plan, &progress) => made,
             () = stop.cancelled() => Err(Stop::Failed("interrupted".to_owned())),
@@ -98,15 +99,15 @@ pub(super) fn run(args: ExtractArgs) -> Result<(), Stop> {
 
 /// Turns what was typed into what it means.
 fn plan(args: &ExtractArgs) -> Result<Plan, Stop> {
-    let source = if args.source.contains("://") {
-        let url = WebUrl::parse(&args.source).map_err(|reason| Stop::Usage(format!("SOURCE: {reason}")))?;
-        Origin::Url(url)
-    } else {
-        Origin::File(PathBuf::from(&args.source))
-    };
+    let source = Origin::parse(&args.source)?;
     let format = match (&args.format, &args.output) {
         (Some(name), _) => {
             known("--format", name, AudioFormat::parse(name), "mp3, aac, flac, wav, ogg, opus")?
+        }
+        (None, Some(path)) if path.as_os_str() == STANDARD => {
+            return Err(Stop::Usage(
+                "stdout has no extension that names a format; give one with --format".to_owned(),
+            ));
         }
         (None, Some(path)) => {
             let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
@@ -130,13 +131,12 @@ fn plan(args: &ExtractArgs) -> Result<Plan, Stop> {
         preserve_metadata: args.preserve_metadata,
         ..args.choice.output(format)?
     };
-    let into = args
-        .output
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(format!("{}.{}", source.stem(), format.as_str())));
-    if let Origin::File(path) = &source
-        && is_same_file(path, &into)
-    {
+    let into = match &args.output {
+        Some(path) if path.as_os_str() == STANDARD => Destination::stdout()?,
+        Some(path) => Destination::File(path.clone()),
+        None => Destination::File(PathBuf::from(format!("{}.{}", source.stem(), format.as_str()))),
+    };
+    if matches!(&into, Destination::File(path) if source.is_file(path)) {
         return Err(Stop::Usage("the output would replace the source; give another name with -o".to_owned()));
     }
     Ok(Plan { source, output, into })
@@ -146,103 +146,35 @@ fn known<T>(option: &str, text: &str, parsed: Option<T>, choices: &str) -> Resul
     parsed.ok_or_else(|| Stop::Usage(format!("{option}: `{text}` is none of {choices}")))
 }
 
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
-}
-
-impl Origin {
-    /// What people call it.
-    fn name(&self) -> String {
-        match self {
-            Self::File(path) => path
-                .file_name()
-                .map_or_else(|| "source".to_owned(), |name| name.to_string_lossy().into_owned()),
-            Self::Url(url) => spec(url).name().to_owned(),
-        }
-    }
-
-    /// Its name without its extension.
-    fn stem(&self) -> String {
-        let name = self.name();
-        let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
-        if stem.is_empty() { "audio".to_owned() } else { stem.to_owned() }
-    }
-}
-
 async fn extract(settings: &Settings, plan: &Plan, progress: &Shown) -> Result<(Extracted, Fetched), Stop> {
-    let draft = Draft::beside(&plan.into)?;
-    let source = open(settings, &plan.source).await?;
+    let draft = plan.into.draft()?;
+    let source = plan.source.open(settings).await?;
     let supervisor = boot::supervisor(settings).await?;
     let name = plan.source.name();
     let order = ExtractOrder {
         source: Arc::clone(&source),
         source_name: &name,
         output: &plan.output,
-        into: &draft.0,
+        into: &draft,
         progress,
     };
     let extracted = supervisor.extract(order).await.map_err(|failure| failed(&failure))?;
     progress.progressed(Step::Finalizing, Some(1.0));
-    std::fs::rename(&draft.0, &plan.into)
-        .map_err(|cause| Stop::Failed(format!("{}: {cause}", plan.into.display())))?;
+    plan.into.deliver(draft).await?;
     Ok((extracted, source.fetched()))
 }
 
-fn spec(url: &WebUrl) -> SourceSpec {
-    SourceSpec::Url { url: url.clone(), headers: Vec::new() }
-}
-
-async fn open(settings: &Settings, origin: &Origin) -> Result<Arc<dyn Source>, Stop> {
-    match origin {
-        Origin::File(path) => {
-            let source = FileSource::open(path);
-            let source = source.map_err(|cause| Stop::Failed(format!("{}: {cause}", path.display())))?;
-            Ok(Arc::new(source))
-        }
-        Origin::Url(url) => {
-            let egress = boot::egress(settings, std::env::temp_dir())?;
-            egress.guard.check(url.url()).map_err(|refused| {
-                Stop::Failed(format!("{} (--allow-networks opens private networks)", refused.0))
-            })?;
-            egress.sources.open(&spec(url)).await.map_err(|failure| failed(&failure))
-        }
-    }
-}
-
 /// Here the customer is the operator, and may know everything.
-fn failed(failure: &Failure) -> Stop {
+pub(super) fn failed(failure: &Failure) -> Stop {
     let private = failure.private.as_ref().map_or_else(String::new, |private| format!(" [{private}]"));
     Stop::Failed(format!("{failure}{private}"))
 }
 
-/// The file while it is being made: beside its place, so that it gets there whole or not at all.
-struct Draft(PathBuf);
-
-impl Draft {
-    /// Makes it, empty, so that what cannot be written is known before anything is fetched, and with the permissions
-    /// of any new file of the user's.
-    fn beside(path: &Path) -> Result<Self, Stop> {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(format!(".{}.part", std::process::id()));
-        let draft = Self(path.with_file_name(name));
-        std::fs::File::create(&draft.0)
-            .map_err(|cause| Stop::Failed(format!("{}: {cause}", path.display())))?;
-        Ok(draft)
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // After a success it has moved away and there is nothing to remove.
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
+/// Says what was made: on stdout, unless that has the audio.
 fn report(plan: &Plan, (made, fetched): &(Extracted, Fetched), as_json: bool) -> Result<(), Stop> {
-    let filename = plan.into.display().to_string();
+    let name = plan.into.name();
     let result = MadeFile {
-        filename: &filename,
+        filename: matches!(plan.into, Destination::File(_)).then_some(name.as_str()),
         size: made.size,
         duration: (made.duration_secs() * 1000.0).round() / 1000.0,
         format: plan.output.format.as_str(),
@@ -251,9 +183,18 @@ fn report(plan: &Plan, (made, fetched): &(Extracted, Fetched), as_json: bool) ->
         loudness: made.loudness.map(LoudnessResponse::from),
         fetched: fetched.bytes,
         requests: fetched.requests,
+        metadata_left_out: made.metadata_left_out.iter().map(|part| part.as_str()).collect(),
     };
-    if as_json {
-        return print(&to_json(&result)?);
+    let line = if as_json {
+        to_json(&result)?
+    } else {
+        format!("{name}: {} bytes, {} s, {}", result.size, result.duration, result.bitrate)
+    };
+    match plan.into {
+        Destination::File(_) => print(&line),
+        Destination::Stdout => {
+            eprintln!("{line}");
+            Ok(())
+        }
     }
-    print(&format!("{filename}: {} bytes, {} s, {}", result.size, result.duration, result.bitrate))
 }

@@ -2,12 +2,14 @@
 //! 1 when it failed, 2 when it was asked for wrongly.
 
 mod choice;
+mod destination;
 mod doctor;
 mod extract;
 mod keys;
 mod listen;
 mod migrate;
 mod openapi;
+mod origin;
 mod progress;
 mod serve;
 mod webhooks;
