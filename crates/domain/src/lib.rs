@@ -14,6 +14,7 @@ pub mod format;
 pub mod ids;
 pub mod job;
 pub mod key;
+pub mod language;
 pub mod lease;
 pub mod loudness;
 pub mod metadata;
@@ -40,13 +41,14 @@ pub use job::{
     Completed, Failed, InputFile, Job, JobState, Percent, Processing, Progress, Queued, ResultFile, Step,
 };
 pub use key::{ApiKey, Scope, Scopes};
+pub use language::{Closeness, closeness};
 pub use lease::Lease;
 pub use loudness::{Loudness, LoudnessReport, MeasuredLoudness};
 pub use metadata::MetadataPart;
 pub use output::{Bitrate, ChannelCount, OutputSpec, Quality, SampleRate, Span, TrackChoice};
 pub use ports::{
     AddressPolicy, AddressRefused, BoxFuture, Clock, ExtractOrder, Extracted, Extractor, Fetched, Method,
-    Notice, Notifier, ProgressSink, Source, SourceOpener,
+    Notice, Notifier, Playlist, PlaylistKind, ProgressSink, Source, SourceOpener,
 };
 pub use retry::RetryPolicy;
 pub use secret::Secret;

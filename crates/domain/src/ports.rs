@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::job::{InputFile, Step};
 use crate::loudness::LoudnessReport;
 use crate::metadata::MetadataPart;
-use crate::output::OutputSpec;
+use crate::output::{OutputSpec, TrackChoice};
 use crate::signing::SigningKeys;
 use crate::spec::SourceSpec;
 use crate::time::Timestamp;
@@ -60,6 +60,45 @@ impl Fetched {
     }
 }
 
+/// The kinds of playlist that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaylistKind {
+    /// HTTP Live Streaming (RFC 8216).
+    Hls,
+    /// MPEG-DASH (ISO/IEC 23009-1).
+    Dash,
+}
+
+impl PlaylistKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Hls, Self::Dash];
+
+    /// As written in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hls => "hls",
+            Self::Dash => "dash",
+        }
+    }
+}
+
+/// What a playlist says of the source that was made of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Playlist {
+    /// Which kind it was.
+    pub kind: PlaylistKind,
+    /// Seconds that it promises.
+    pub duration_secs: f64,
+    /// Seconds by which that may be too much, because it is a sum of rounded numbers.
+    pub rounding_secs: f64,
+    /// Whether the source is segments laid end to end, to be read in order as they arrive; else it is one file.
+    pub is_stream: bool,
+    /// Whether the clock of the media starts anew somewhere within.
+    pub has_breaks: bool,
+    /// Whether the track that was asked for was found by the playlist, so that the source has no other.
+    pub is_one_track: bool,
+}
+
 /// Random access to a media file, wherever it lies. Implemented by egress (HTTP) and by files on disk.
 ///
 /// Every method may be called from any task; reads may overlap.
@@ -84,12 +123,22 @@ pub trait Source: Send + Sync {
 
     /// What it has cost so far.
     fn fetched(&self) -> Fetched;
+
+    /// The playlist that it was made of, if it was.
+    fn playlist(&self) -> Option<Playlist> {
+        None
+    }
 }
 
 /// Opens sources. Implemented by egress.
 pub trait SourceOpener: Send + Sync {
-    /// Opens a source. What it spools to disk goes away with it.
-    fn open<'a>(&'a self, source: &'a SourceSpec) -> BoxFuture<'a, Result<Arc<dyn Source>, Failure>>;
+    /// Opens a source. What it spools to disk goes away with it. Where the source is a playlist, only the audio track
+    /// that is wanted is fetched.
+    fn open<'a>(
+        &'a self,
+        source: &'a SourceSpec,
+        wanted: Option<&'a TrackChoice>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Source>, Failure>>;
 }
 
 /// Hears how an extraction goes. Called often; must not block.

@@ -3,7 +3,7 @@
 //! Opening is one GET of the first bytes, because presigned links answer GET alone; its body is used, not thrown away.
 //! Start with [`HttpSources`], then `ranged` and `prefetch` (how reads become requests ahead of the reader), or `spool`.
 //! The rules are apart from all IO: `plan` (what will be read), `batch` (what one request asks for), `run` (what is at
-//! hand), `link` (what is learnt of the host).
+//! hand), `link` (what is learnt of the host). A source may turn out to be a `playlist`.
 
 mod answer;
 mod batch;
@@ -17,6 +17,7 @@ mod multipart;
 mod part;
 mod patience;
 mod plan;
+mod playlist;
 mod prefetch;
 mod ranged;
 mod run;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::{
     BoxFuture, Clock, Failure, FailureCode, Source, SourceHeader, SourceOpener, SourceSpec, SourceUrl,
+    TrackChoice,
 };
 use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
@@ -45,7 +47,7 @@ use self::patience::Patience;
 use self::plan::Plan;
 use self::prefetch::Prefetch;
 use self::ranged::Ranged;
-use self::spool::{SpoolBudget, Spooled};
+use self::spool::{SpoolBudget, Spooled, Supply};
 use crate::client::HttpClient;
 use crate::guard::Guard;
 
@@ -61,6 +63,13 @@ enum First {
     Lengthless,
     /// 200 or 416.
     Other(Answer),
+}
+
+/// What lies at one URL.
+struct Opened {
+    source: Arc<dyn Source>,
+    /// What came of its first bytes while it was opened; nothing, where they are still to come.
+    head: Bytes,
 }
 
 /// Opens what comes out of a pipe, at most so many bytes: a file without a name in `scratch` keeps it, so that a demuxer
@@ -97,7 +106,8 @@ impl HttpSources {
         &self,
         url: &SourceUrl,
         headers: &[SourceHeader],
-    ) -> Result<Arc<dyn Source>, FetchError> {
+        wanted: Option<&TrackChoice>,
+    ) -> Result<Arc<dyn Source>, Failure> {
         let fetcher = Fetcher::new(
             self.client.clone(),
             Arc::clone(&self.guard),
@@ -105,8 +115,14 @@ impl HttpSources {
             Arc::clone(&self.config),
             url.url().clone(),
             headers,
-        )?;
-        let fetcher = Arc::new(fetcher);
+        );
+        let fetcher = Arc::new(fetcher.map_err(FetchError::into_failure)?);
+        let opened = self.open_file(&fetcher).await.map_err(FetchError::into_failure)?;
+        playlist::open(self, &fetcher, opened, wanted).await
+    }
+
+    /// Opens what lies at one URL, whatever it is.
+    async fn open_file(&self, fetcher: &Arc<Fetcher>) -> Result<Opened, FetchError> {
         let asking = async {
             let mut patience = Patience::default();
             let first = HeaderValue::from_static(FIRST_RANGE);
@@ -132,32 +148,27 @@ impl HttpSources {
             }
         };
         match fetcher.in_time(asking).await? {
-            First::Part { pinned, head, link } => Ok(self.ranged(&fetcher, pinned, link, head).await),
+            First::Part { pinned, head, link } => Ok(self.ranged(fetcher, pinned, link, head).await),
             First::Lengthless => self.open_without_range(fetcher).await,
             First::Other(answer) if answer.status == StatusCode::OK => self.open_whole(fetcher, answer).await,
             First::Other(answer) => match ContentRange::of(&answer.headers) {
                 // No first byte can be served of a file without bytes.
                 Some(ContentRange::Unsatisfied { length: 0 }) => {
                     let pinned = Pinned { version: Version::Unknown, length: 0 };
-                    Ok(self.ranged(&fetcher, pinned, Link::new(&self.config), Vec::new()).await)
+                    Ok(self.ranged(fetcher, pinned, Link::new(&self.config), Vec::new()).await)
                 }
                 _ => self.open_without_range(fetcher).await,
             },
         }
     }
 
-    async fn ranged(
-        &self,
-        fetcher: &Arc<Fetcher>,
-        pinned: Pinned,
-        link: Link,
-        head: Vec<u8>,
-    ) -> Arc<dyn Source> {
+    async fn ranged(&self, fetcher: &Arc<Fetcher>, pinned: Pinned, link: Link, head: Vec<u8>) -> Opened {
         let kept = Kept::new(self.config.scratch_dir.clone(), Arc::clone(&self.budget));
         let head = Bytes::from(head);
         kept.keep(vec![(0, head.clone())]).await;
         let prefetch = Prefetch::new(Arc::clone(fetcher), pinned, link, &head, kept);
-        Arc::new(Ranged::new(prefetch, Arc::clone(&self.budget)))
+        let source = Arc::new(Ranged::new(prefetch, Arc::clone(&self.budget)));
+        Opened { source, head }
     }
 
     /// The version, the length and the first bytes of a file; `None` where nobody says the length: then ranges cannot
@@ -193,7 +204,7 @@ impl HttpSources {
     }
 
     /// For hosts that serve the file, but not by range.
-    async fn open_without_range(&self, fetcher: Arc<Fetcher>) -> Result<Arc<dyn Source>, FetchError> {
+    async fn open_without_range(&self, fetcher: &Arc<Fetcher>) -> Result<Opened, FetchError> {
         let mut patience = Patience::default();
         let asking = patience.until_answered(&self.config, || fetcher.get(None, None));
         let answer = fetcher.in_time(asking).await?;
@@ -203,11 +214,13 @@ impl HttpSources {
         self.open_whole(fetcher, answer).await
     }
 
-    async fn open_whole(&self, fetcher: Arc<Fetcher>, answer: Answer) -> Result<Arc<dyn Source>, FetchError> {
+    async fn open_whole(&self, fetcher: &Arc<Fetcher>, answer: Answer) -> Result<Opened, FetchError> {
         let length = answer.content_length();
         length.map_or(Ok(()), |length| self.check_length(length))?;
         let budget = Arc::clone(&self.budget);
-        Ok(Arc::new(Spooled::start(fetcher, answer.body, length, budget).await?))
+        let supply = Supply::Body(answer.body);
+        let spooled = Spooled::start(Arc::clone(fetcher), supply, length, budget).await?;
+        Ok(Opened { source: Arc::new(spooled), head: Bytes::new() })
     }
 
     fn check_length(&self, length: u64) -> Result<(), FetchError> {
@@ -217,14 +230,18 @@ impl HttpSources {
 }
 
 impl SourceOpener for HttpSources {
-    fn open<'a>(&'a self, source: &'a SourceSpec) -> BoxFuture<'a, Result<Arc<dyn Source>, Failure>> {
+    fn open<'a>(
+        &'a self,
+        source: &'a SourceSpec,
+        wanted: Option<&'a TrackChoice>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Source>, Failure>> {
         Box::pin(async move {
             let SourceSpec::Url { url, headers } = source else {
                 let message = "Submit the job again with a URL.";
                 return Err(Failure::permanent(FailureCode::InternalError, message)
                     .with_private("a source without a URL was opened over HTTP"));
             };
-            self.open_url(url, headers).await.map_err(FetchError::into_failure)
+            self.open_url(url, headers, wanted).await
         })
     }
 }

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use domain::Step;
+use domain::{Playlist, Step};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use crate::ahead::Ahead;
@@ -48,7 +48,7 @@ fn live(socket: OwnedFd, into: OwnedFd, zygote: Pid) -> i32 {
     let Ok((socket, into)) = jail::hand_over(socket, into) else {
         return NO_ORDER;
     };
-    let mut host = SocketHost { socket, said: None, ahead: Ahead::default() };
+    let mut host = SocketHost { socket, said: None, ahead: Ahead::default(), playlist: None };
     let Some(order) = host.order() else {
         return NO_ORDER;
     };
@@ -69,10 +69,13 @@ fn work(order: Order, into: File, host: &mut SocketHost, parent: Pid) -> Option<
             let socket = &mut host.socket;
             attempt(attack, Scene { limits: order.limits, parent, into: &into, socket })
         }
-        Task::Extract { output, limits } => Some(match av::run(AvOrder { output, limits, into }, host) {
-            Ok(extracted) => FromChild::Done(extracted),
-            Err(failure) => FromChild::Failed(failure),
-        }),
+        Task::Extract { output, limits, playlist } => {
+            host.playlist = playlist;
+            Some(match av::run(AvOrder { output, limits, into }, host) {
+                Ok(extracted) => FromChild::Done(extracted),
+                Err(failure) => FromChild::Failed(failure),
+            })
+        }
     }
 }
 
@@ -83,6 +86,8 @@ struct SocketHost {
     /// The progress that was told last, and when.
     said: Option<(Step, Instant)>,
     ahead: Ahead,
+    /// What the order says of the source.
+    playlist: Option<Playlist>,
 }
 
 impl SocketHost {
@@ -175,5 +180,9 @@ impl Host for SocketHost {
             self.said = Some((step, Instant::now()));
             let _ = self.send(&FromChild::Progress { step, fraction });
         }
+    }
+
+    fn playlist(&self) -> Option<Playlist> {
+        self.playlist
     }
 }

@@ -90,6 +90,8 @@ pub(crate) fn egress(settings: &Settings, scratch: PathBuf) -> Result<Egress, St
             max_connections: settings.source_connections,
             window_bytes: usize::try_from(settings.source_window_bytes).unwrap_or(usize::MAX),
             max_parts: settings.source_max_parts,
+            max_playlist_bytes: usize::try_from(settings.max_playlist_bytes).unwrap_or(usize::MAX),
+            max_segments: settings.max_playlist_segments,
             scratch_dir: scratch,
             max_spooled_bytes: settings.max_spooled_bytes,
             ..SourceConfig::default()

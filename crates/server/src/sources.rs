@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{BoxFuture, Failure, Source, SourceOpener, SourceSpec};
+use domain::{BoxFuture, Failure, Source, SourceOpener, SourceSpec, TrackChoice};
 use egress::HttpSources;
 use store::UploadSources;
 
@@ -13,9 +13,13 @@ pub(crate) struct Sources {
 }
 
 impl SourceOpener for Sources {
-    fn open<'a>(&'a self, source: &'a SourceSpec) -> BoxFuture<'a, Result<Arc<dyn Source>, Failure>> {
+    fn open<'a>(
+        &'a self,
+        source: &'a SourceSpec,
+        wanted: Option<&'a TrackChoice>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Source>, Failure>> {
         match source {
-            SourceSpec::Url { .. } => self.urls.open(source),
+            SourceSpec::Url { .. } => self.urls.open(source, wanted),
             SourceSpec::Upload { file, .. } => Box::pin(self.uploads.open(file)),
         }
     }

@@ -4,6 +4,7 @@
 
 pub mod host;
 pub mod nginx;
+pub mod playlists;
 mod postgres;
 pub mod samples;
 

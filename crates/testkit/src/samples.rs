@@ -186,7 +186,7 @@ pub const CONTAINERS: &[&str] = &[
 /// # Panics
 /// If there is no such sample or it cannot be made: a test cannot go on without it.
 pub fn sample(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target").join(EDITION);
+    let folder = folder();
     let path = folder.join(name);
     if !path.exists() {
         fs::create_dir_all(&folder).expect("a folder for samples");
@@ -200,7 +200,12 @@ pub fn sample(name: &str) -> PathBuf {
     path
 }
 
-fn next_number() -> u32 {
+/// Where samples are kept.
+pub(crate) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target").join(EDITION)
+}
+
+pub(crate) fn next_number() -> u32 {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     NUMBER.fetch_add(1, Ordering::Relaxed)
 }
@@ -279,7 +284,7 @@ fn speech(into: &Path) {
     run(Command::new("espeak-ng").args(["-v", "en-us", "-s", "150", "-w"]).arg(into).arg(words), "speech");
 }
 
-fn run(command: &mut Command, what: &str) {
+pub(crate) fn run(command: &mut Command, what: &str) {
     let output = command.output().unwrap_or_else(|cause| panic!("{command:?} does not start: {cause}"));
     assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -40,6 +40,10 @@ pub struct SourceConfig {
     pub window_bytes: usize,
     /// Ranges in one request; 1 never asks for several. Default: 100 (many hosts refuse more).
     pub max_parts: usize,
+    /// The longest playlist, in bytes. Default: 4 MiB.
+    pub max_playlist_bytes: usize,
+    /// The most segments that a playlist may have. Default: 20,000, 11 h of 2 s each.
+    pub max_segments: usize,
     /// Where spools are written, as files without a name. Default: the system's folder for temporary files.
     pub scratch_dir: PathBuf,
     /// Disk space of all spools together, in bytes, and of what is kept for a second reading. Default: 20 GB.
@@ -64,6 +68,8 @@ impl Default for SourceConfig {
             max_connections: 4,
             window_bytes: 8 << 20,
             max_parts: 100,
+            max_playlist_bytes: 4 << 20,
+            max_segments: 20_000,
             scratch_dir: std::env::temp_dir(),
             max_spooled_bytes: 20_000_000_000,
         }

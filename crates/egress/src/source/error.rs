@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::{AddressRefused, Failure, FailureCode, Retry};
 
 use super::multipart::BadParts;
+use super::playlist::PlaylistError;
 use crate::client::{ClientError, DialCause};
 use crate::dial::{DialError, Phase};
 use crate::resolver::ResolveError;
@@ -47,6 +48,10 @@ pub(crate) enum FetchError {
     Body(#[source] hyper::Error),
     #[error("the pipe: {0}")]
     Pipe(#[source] io::Error),
+    #[error(transparent)]
+    Playlist(#[from] PlaylistError),
+    #[error("segment {number} of {of}: {cause}")]
+    Segment { number: usize, of: usize, cause: Box<FetchError> },
     #[error("the spool: {0}")]
     Spool(#[source] io::Error),
     #[error("all spools together are full")]
@@ -81,7 +86,8 @@ impl FetchError {
             Self::Spool(_) | Self::SpoolFull => true,
             Self::Refused(_) | Self::Header(_) | Self::TotalTime(_) | Self::Redirect(_) => false,
             Self::Encoded | Self::TooLarge { .. } | Self::TooMuchRead { .. } => false,
-            Self::Changed | Self::WrongRange | Self::Parts(_) | Self::Pipe(_) => false,
+            Self::Changed | Self::WrongRange | Self::Parts(_) | Self::Pipe(_) | Self::Playlist(_) => false,
+            Self::Segment { cause, .. } => cause.is_transient(),
         }
     }
 
@@ -113,10 +119,18 @@ impl FetchError {
     /// What happened to the job.
     pub(crate) fn into_failure(self) -> Failure {
         let (message, details) = self.told();
-        let code = FailureCode::DownloadFailed;
+        let code = self.code();
         let failure = Failure::permanent(code, message).with_details(details).with_private(self.to_string());
         let retry = if self.is_transient() { Retry::Worthwhile } else { Retry::Never };
         Failure { retry, ..failure }
+    }
+
+    fn code(&self) -> FailureCode {
+        match self {
+            Self::Playlist(error) => error.code(),
+            Self::Segment { cause, .. } => cause.code(),
+            _ => FailureCode::DownloadFailed,
+        }
     }
 
     /// What the customer is told: what to do, and what exactly was wrong. No addresses, no queries, no causes.
@@ -157,6 +171,11 @@ impl FetchError {
             }
             Self::Short => (TRY_LATER, "the host ended the file early".to_owned()),
             Self::Pipe(_) => ("Send the file again.", "what was piped in could not be read".to_owned()),
+            Self::Playlist(error) => (error.message(), error.to_string()),
+            Self::Segment { number, of, cause } => {
+                let (message, details) = cause.told();
+                (message, format!("segment {number} of {of}: {details}"))
+            }
             Self::Spool(_) | Self::SpoolFull => {
                 (TRY_LATER, "the service is short of temporary space for this source".to_owned())
             }

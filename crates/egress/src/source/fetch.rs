@@ -12,7 +12,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
-use url::Url;
+use url::{Origin, Url};
 
 use super::SourceConfig;
 use super::body::{Body, Meter, Pace};
@@ -63,8 +63,10 @@ pub(crate) struct Fetcher {
     /// When the source's total time is over.
     pub(crate) deadline: Instant,
     original: Url,
-    /// What only the original host may see.
+    /// What only the source's own host may see.
     private_headers: HeaderMap,
+    /// That host: of the URL that the customer named.
+    home: Origin,
     /// Where the redirects led, so that later requests go there at once.
     location: Mutex<Url>,
 }
@@ -93,7 +95,29 @@ impl Fetcher {
         let meter = Arc::new(Meter::new(config.max_fetched_bytes));
         let deadline = Instant::now() + config.total_timeout;
         let location = Mutex::new(original.clone());
-        Ok(Self { client, guard, clock, config, meter, deadline, original, private_headers, location })
+        let home = original.origin();
+        Ok(Self { client, guard, clock, config, meter, deadline, original, private_headers, home, location })
+    }
+
+    /// For what else the source consists of, at this URL: counted, timed and bounded together.
+    pub(crate) fn towards(&self, url: Url) -> Self {
+        Self {
+            client: self.client.clone(),
+            guard: Arc::clone(&self.guard),
+            clock: Arc::clone(&self.clock),
+            config: Arc::clone(&self.config),
+            meter: Arc::clone(&self.meter),
+            deadline: self.deadline,
+            original: url.clone(),
+            private_headers: self.private_headers.clone(),
+            home: self.home.clone(),
+            location: Mutex::new(url),
+        }
+    }
+
+    /// Where the last request was answered.
+    pub(crate) fn location(&self) -> Url {
+        self.location.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks for these ranges (as a header has them), or for the whole file.
@@ -104,7 +128,7 @@ impl Fetcher {
         range: Option<&HeaderValue>,
         if_range: Option<&HeaderValue>,
     ) -> Result<Answer, FetchError> {
-        let start = self.location.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let start = self.location();
         let is_redirected = start != self.original;
         match self.follow(start, range, if_range).await {
             Err(FetchError::Status { status: 401 | 403 | 404 | 410, .. }) if is_redirected => {
@@ -148,7 +172,8 @@ impl Fetcher {
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         headers.insert(USER_AGENT, self.config.user_agent.clone());
-        if is_same_origin(url, &self.original) {
+        // Scheme, host and port: where the customer's credentials belong.
+        if url.origin() == self.home {
             headers.extend(self.private_headers.clone());
         }
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -204,9 +229,4 @@ fn next_hop(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError> {
         return Err(FetchError::Redirect(RedirectError::Downgrade));
     }
     Ok(to)
-}
-
-/// Scheme, host and port: where the customer's credentials belong.
-fn is_same_origin(a: &Url, b: &Url) -> bool {
-    a.origin() == b.origin()
 }

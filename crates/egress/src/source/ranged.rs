@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use super::error::FetchError;
 use super::fetch::Answer;
 use super::prefetch::{Looked, Prefetch};
-use super::spool::{SpoolBudget, Spooled};
+use super::spool::{SpoolBudget, Spooled, Supply};
 
 /// Random access over HTTP. It holds a window of bytes ahead of the reader and a little behind it, whatever the size of
 /// the file.
@@ -63,7 +63,8 @@ impl Ranged {
         tracing::debug!("the host has stopped to serve ranges: all of the file is read");
         self.prefetch.stop();
         let (fetcher, length) = (Arc::clone(&self.prefetch.fetcher), self.prefetch.pinned.length);
-        let started = Spooled::start(fetcher, answer.body, Some(length), Arc::clone(&self.budget)).await;
+        let started =
+            Spooled::start(fetcher, Supply::Body(answer.body), Some(length), Arc::clone(&self.budget)).await;
         let spooled = started.map_err(FetchError::into_failure)?;
         // Only whoever has the turn comes here.
         self.spooled.get_or_init(|| spooled);

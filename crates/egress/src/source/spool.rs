@@ -1,5 +1,5 @@
-//! A source that comes once, from its first byte to its last, because its host serves no ranges or it is a pipe: it goes
-//! to a file without a name while the reader reads it.
+//! A source that comes once, from its first byte to its last, because its host serves no ranges, or it is a pipe or in
+//! segments: it goes to a file without a name while the reader reads it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use super::body::{Body, Meter};
 use super::error::FetchError;
 use super::fetch::Fetcher;
+use super::playlist::Joined;
 use crate::file::read_file_at;
 
 /// Written at once, where as much has arrived: small pieces would cost a trip to a blocking thread each.
@@ -75,6 +76,24 @@ struct Reached {
     end: Option<Result<(), Failure>>,
 }
 
+/// What fills a spool.
+pub(crate) enum Supply {
+    /// The body of one answer.
+    Body(Body),
+    /// The segments of a playlist.
+    Joined(Box<Joined>),
+}
+
+impl Supply {
+    /// The next bytes, never empty, or `None` at the end. Cancelling it loses none.
+    async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        match self {
+            Self::Body(body) => body.next().await,
+            Self::Joined(joined) => joined.next().await,
+        }
+    }
+}
+
 /// A source on disk that is still growing.
 pub(crate) struct Spooled {
     file: Arc<File>,
@@ -85,10 +104,10 @@ pub(crate) struct Spooled {
 }
 
 impl Spooled {
-    /// Starts to write the body to a file without a name.
+    /// Starts to write what comes to a file without a name.
     pub(crate) async fn start(
         fetcher: Arc<Fetcher>,
-        body: Body,
+        supply: Supply,
         announced: Option<u64>,
         budget: Arc<SpoolBudget>,
     ) -> Result<Self, FetchError> {
@@ -99,7 +118,7 @@ impl Spooled {
         let meter = Arc::clone(&fetcher.meter);
         let (progress, reached) = watch::channel(Reached::default());
         let share = Share::of(budget);
-        let filling = tokio::spawn(fill(fetcher, body, Arc::clone(&file), share, progress));
+        let filling = tokio::spawn(fill(fetcher, supply, Arc::clone(&file), share, progress));
         Ok(Self { file, announced, reached, meter, filling })
     }
 
@@ -171,13 +190,13 @@ impl Source for Spooled {
 
 async fn fill(
     fetcher: Arc<Fetcher>,
-    body: Body,
+    supply: Supply,
     file: Arc<File>,
     mut share: Share,
     progress: watch::Sender<Reached>,
 ) {
     let max_bytes = fetcher.config.max_bytes;
-    let poured = fetcher.in_time(pour(body, &file, &mut share, &progress, max_bytes)).await;
+    let poured = fetcher.in_time(pour(supply, &file, &mut share, &progress, max_bytes)).await;
     let end = Some(poured.map_err(FetchError::into_failure));
     progress.send_modify(|reached| reached.end = end);
     // The file takes its space for as long as somebody reads it, and so does its share of the budget.
@@ -185,20 +204,20 @@ async fn fill(
 }
 
 async fn pour(
-    mut body: Body,
+    mut supply: Supply,
     file: &Arc<File>,
     share: &mut Share,
     progress: &watch::Sender<Reached>,
     max_bytes: u64,
 ) -> Result<(), FetchError> {
     let mut written = 0_u64;
-    while let Some(first) = body.next().await? {
+    while let Some(first) = supply.next().await? {
         let mut pieces = vec![first];
         let mut gathered = pieces[0].len();
         // What has arrived by now goes along; nothing is waited for, because somebody may be waiting for us.
         let mut is_over = false;
         while gathered < WRITE_BYTES {
-            match body.next().now_or_never() {
+            match supply.next().now_or_never() {
                 Some(Ok(Some(piece))) => {
                     gathered += piece.len();
                     pieces.push(piece);

@@ -7,6 +7,7 @@ mod local;
 mod misbehaving;
 mod nginx;
 mod notify;
+mod playlists;
 mod receivers;
 mod signing;
 mod source_access;

@@ -179,7 +179,7 @@ async fn many_sources_of_one_host_share_a_connection() {
     let egress = egress(authority.trusted());
     let mut sources = Vec::new();
     for _ in 0..40 {
-        sources.push(egress.sources.open(&spec(&url)).await.expect("a source"));
+        sources.push(egress.sources.open(&spec(&url), None).await.expect("a source"));
     }
     for source in sources {
         assert!(read_all(&*source).await.expect("the file") == file);

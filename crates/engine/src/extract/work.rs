@@ -68,7 +68,8 @@ impl ExtractLoop {
         let extension = spec.output.format.as_str();
         let scratch = format!("{}-{}.{extension}", lease.item.id, lease.attempt);
         let scratch = ScratchFile(self.config.scratch.join(scratch));
-        let reading = Reading::of(self.parts.opener.open(&spec.source).await?, tracker);
+        let opened = self.parts.opener.open(&spec.source, spec.output.track.as_ref()).await?;
+        let reading = Reading::of(opened, tracker);
         let order = ExtractOrder {
             source: Arc::clone(&reading.source),
             source_name: spec.source.name(),

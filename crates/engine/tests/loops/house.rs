@@ -277,7 +277,11 @@ fn write(path: &Path, bytes: &[u8]) {
 struct EmptySources;
 
 impl SourceOpener for EmptySources {
-    fn open<'a>(&'a self, _: &'a SourceSpec) -> BoxFuture<'a, Result<Arc<dyn Source>, Failure>> {
+    fn open<'a>(
+        &'a self,
+        _: &'a SourceSpec,
+        _: Option<&'a TrackChoice>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Source>, Failure>> {
         Box::pin(async { Ok(Arc::new(EmptySource) as Arc<dyn Source>) })
     }
 }

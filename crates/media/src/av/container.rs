@@ -33,6 +33,10 @@ pub(super) fn name(input: &mut Input<'_>) -> Result<&'static str, Failure> {
 /// Fails if the container's own marks say that the source ends too early. Returns whether that could be told for the
 /// whole of it.
 pub(super) fn check_complete(input: &mut Input<'_>, track: &Track) -> Result<bool, Failure> {
+    if input.is_stream() {
+        // Its length would have to be waited for.
+        return Ok(false);
+    }
     match input.container() {
         "mp4" => check_index(input, track),
         "mkv" => {
@@ -82,7 +86,7 @@ pub(super) fn too_many_streams(limits: &AvLimits) -> Failure {
 fn torn_box(input: &mut Input<'_>) -> Result<Option<String>, Failure> {
     /// Real files have five or so.
     const MOST_BOXES: usize = 64;
-    if input.container() != "mp4" {
+    if input.container() != "mp4" || input.is_stream() {
         return Ok(None);
     }
     let (size, mut at) = (input.size()?, 0);

@@ -56,7 +56,8 @@ impl<'h> Demux<'h> {
         output: &OutputSpec,
     ) -> Result<Self, Failure> {
         let mut input = Input::open(host, limits)?;
-        let duration_secs = input.duration_secs();
+        let playlist = input.playlist();
+        let duration_secs = playlist.map(|playlist| playlist.duration_secs).or(input.duration_secs());
         let format = container::name(&mut input)?.to_owned();
         input.host().probed(Probe { format, duration_secs });
         let tracks = input.tracks();
@@ -64,7 +65,13 @@ impl<'h> Demux<'h> {
         let is_endless = container::is_endless(&mut input)?;
         let is_whole = is_endless || container::check_complete(&mut input, &track)?;
         let mut demux = Self {
-            expected_secs: if is_whole { None } else { expected(&input, &tracks, &track) },
+            expected_secs: match playlist {
+                // The sound may end before the picture, whose time it is.
+                Some(_) if input.container() == "mp4" && has_picture(&tracks) => None,
+                Some(playlist) => Some(playlist.duration_secs),
+                None if is_whole => None,
+                None => expected(&input, &tracks, &track),
+            },
             input,
             track,
             waiting: VecDeque::new(),
@@ -84,6 +91,10 @@ impl<'h> Demux<'h> {
         let videos: Vec<usize> =
             tracks.iter().filter(|track| track.kind == Kind::Video).map(|track| track.index).collect();
         let both: Vec<usize> = videos.iter().copied().chain([self.track.index]).collect();
+        if self.input.is_stream() && videos.is_empty() {
+            // Where the picture begins, its own rendition would say.
+            return Ok(());
+        }
         if self.input.container() == "mp4" {
             self.input.keep_only(&[self.track.index]);
             self.zero_secs = Some(self.edited_zero(tracks, &both));
@@ -101,6 +112,9 @@ impl<'h> Demux<'h> {
 
     /// Says which bytes will be read, where the container lists them.
     fn plan(&mut self) {
+        if self.input.is_stream() {
+            return;
+        }
         let until_secs = self.end_secs.map(|end| end + self.zero_secs.unwrap_or(0.0) + BEYOND_SECS);
         let map = container::byte_map(&mut self.input, &self.track, until_secs);
         if !map.is_empty() {
@@ -134,9 +148,11 @@ impl<'h> Demux<'h> {
         Ok(first)
     }
 
-    /// flv and asf say only how long the whole is, so the picture is read along to see whether it is all there.
+    /// flv, asf and playlists say only how long the whole is, so the picture is read along to see whether it is all
+    /// there.
     fn watches_all(&self) -> bool {
-        matches!(self.input.container(), "flv" | "asf")
+        let is_listed = self.input.is_stream() && self.input.container() == "ts";
+        is_listed || matches!(self.input.container(), "flv" | "asf")
     }
 
     /// The next packet of the track.
@@ -199,7 +215,8 @@ impl<'h> Demux<'h> {
 
     /// Seconds that the container promises.
     pub(super) fn duration_secs(&self) -> Option<f64> {
-        self.track.duration_secs.or_else(|| self.input.duration_secs())
+        let listed = self.input.playlist().map(|playlist| playlist.duration_secs);
+        listed.or(self.track.duration_secs).or_else(|| self.input.duration_secs())
     }
 
     /// The container.
@@ -243,7 +260,9 @@ impl<'h> Demux<'h> {
     /// Once all is read and `heard_secs` of sound came of it: fails if the file ends before it should.
     pub(super) fn check_end(&self, heard_secs: f64) -> Result<(), Failure> {
         let reached = if self.watches_all() { self.reach_secs.max(heard_secs) } else { heard_secs };
-        if let Some(expected) = self.expected_secs.filter(|expected| reached + slack(*expected) < *expected) {
+        let rounding = self.input.playlist().map_or(0.0, |playlist| playlist.rounding_secs);
+        let is_short = |expected: &f64| reached + slack(*expected) + rounding < *expected;
+        if let Some(expected) = self.expected_secs.filter(is_short) {
             return Err(failures::truncated(reached, expected));
         }
         // A recording of a broadcast begins and ends wherever it was cut.
@@ -258,13 +277,16 @@ fn slack(expected: f64) -> f64 {
     (expected * 0.01).max(0.5)
 }
 
+fn has_picture(tracks: &[Track]) -> bool {
+    tracks.iter().any(|track| track.kind == Kind::Video)
+}
+
 /// How long the track should be, where the container says it of the track, or of a whole that it fills.
 fn expected(input: &Input<'_>, tracks: &[Track], track: &Track) -> Option<f64> {
     // Their durations are computed from the end that they have, so that they prove nothing.
     if input.duration_is_guessed() || matches!(input.container(), "ts" | "mpeg" | "ogg" | "mkv") {
         return None;
     }
-    let has_picture = tracks.iter().any(|track| track.kind == Kind::Video);
-    let is_overall = matches!(input.container(), "flv" | "asf") || !has_picture;
+    let is_overall = matches!(input.container(), "flv" | "asf") || !has_picture(tracks);
     track.duration_secs.or_else(|| input.duration_secs().filter(|_| is_overall))
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use domain::Failure;
+use domain::{Failure, Playlist};
 use ffmpeg_sys_next as sys;
 
 use super::ffi::{AvError, Layout, Options, TimeBase, text};
@@ -22,6 +22,9 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// How far into the stream libav may look for parameters that the header does not give, in microseconds.
 const ANALYZE_MICROS: i64 = 10_000_000;
 
+/// How libav asks for another place in the source, or for its size.
+type Seek = Option<unsafe extern "C" fn(*mut c_void, i64, c_int) -> i64>;
+
 /// An opened container.
 pub(super) struct Input<'h> {
     context: *mut sys::AVFormatContext,
@@ -31,18 +34,21 @@ pub(super) struct Input<'h> {
     demuxer: String,
     /// How long the file is by its own index of fragments, of which libav is not told.
     indexed_secs: Option<f64>,
+    playlist: Option<Playlist>,
 }
 
 impl<'h> Input<'h> {
     /// Opens whatever it is, if it is media.
     pub(super) fn open(host: &'h mut dyn Host, limits: &AvLimits) -> Result<Self, Failure> {
-        let reader = Box::into_raw(Box::new(Reader::new(host)));
+        let reader = Reader::new(host);
+        let playlist = reader.playlist();
         let mut input = Self {
             context: ptr::null_mut(),
             io: ptr::null_mut(),
-            reader,
+            reader: Box::into_raw(Box::new(reader)),
             demuxer: String::new(),
             indexed_secs: None,
+            playlist,
         };
         input.connect().map_err(|cause| failures::internal("the reader", cause))?;
         let format = input.recognise(limits)?;
@@ -70,10 +76,11 @@ impl<'h> Input<'h> {
             return Err(AvError::MEMORY);
         }
         let (opaque, size) = (self.reader.cast::<c_void>(), BUFFER_BYTES as c_int);
+        // A stream has no end to jump to until all of it is there: without the means to, libav does not try.
+        let seek: Seek = if self.is_stream() { None } else { Some(on_seek) };
         // SAFETY: the buffer is handed over; the reader outlives the context (see `drop`).
-        self.io = unsafe {
-            sys::avio_alloc_context(buffer.cast(), size, 0, opaque, Some(on_read), None, Some(on_seek))
-        };
+        self.io =
+            unsafe { sys::avio_alloc_context(buffer.cast(), size, 0, opaque, Some(on_read), None, seek) };
         if self.io.is_null() {
             // SAFETY: it was not taken over.
             unsafe { sys::av_free(buffer) };
@@ -102,17 +109,20 @@ impl<'h> Input<'h> {
         // SAFETY: on success libav has set the format, which lives for good.
         self.demuxer = unsafe { text((*format).name) };
         if whitelist::container(&self.demuxer).is_none() {
-            return Err(failures::not_media(format!(
-                "it is of the kind `{}`, which is not taken",
-                self.demuxer
-            )));
+            let demuxer = &self.demuxer;
+            return Err(failures::not_media(match demuxer.as_str() {
+                "hls" | "dash" => {
+                    format!("it is a playlist (`{demuxer}`), which is taken from its own URL alone")
+                }
+                _ => format!("it is of the kind `{demuxer}`, which is not taken"),
+            }));
         }
         Ok(format)
     }
 
     /// Brings the heads of a fragmented mp4 near, which libav is about to walk over.
     fn gather_fragments(&mut self) -> Result<(), Failure> {
-        if self.container() != "mp4" {
+        if self.container() != "mp4" || self.is_stream() {
             return Ok(());
         }
         if let Some(fragments) = gather(self.reader()).map_err(|_| failures::gone())? {
@@ -198,6 +208,16 @@ impl<'h> Input<'h> {
     /// The demuxer's short name for people; mov and matroska stand for their families.
     pub(super) fn container(&self) -> &'static str {
         whitelist::container(&self.demuxer).unwrap_or("media")
+    }
+
+    /// The playlist that the source was made of, if it was.
+    pub(super) fn playlist(&self) -> Option<Playlist> {
+        self.playlist
+    }
+
+    /// Whether it is read from its start to its end while it arrives.
+    pub(super) fn is_stream(&self) -> bool {
+        self.playlist.is_some_and(|playlist| playlist.is_stream)
     }
 
     /// Who answers.

@@ -1,7 +1,7 @@
 //! The extraction itself: libav, run inside the confined child.
 //!
 //! Start with `pipeline`. What it stands on, from the source to the result: `reader` (bytes of the host), `fragments`
-//! (of an mp4, brought near), `input` (the container), `track`, `language`, `container` and `marks` (which stream,
+//! (of an mp4, brought near), `input` (the container), `track`, `container` and `marks` (which stream,
 //! where, whole?), `demux`. Then either `copy` (packets as they are) or `decode`, `playback` (sound as a correct player
 //! would play it, by `timeline`, cut to the `part` that was asked for), `resample`, `quality` (the table), `codec`,
 //! `crew` and `flac` (several encoders at once), `encode`. To `normalize`, `loudness` measures and limits, `levelled`
@@ -22,7 +22,6 @@ mod ffi;
 mod flac;
 mod fragments;
 mod input;
-mod language;
 mod levelled;
 mod loudness;
 mod marks;
@@ -49,7 +48,7 @@ mod whitelist;
 use std::fs::File;
 use std::ops::Range;
 
-use domain::{Extracted, Failure, OutputSpec, Step};
+use domain::{Extracted, Failure, OutputSpec, Playlist, Step};
 
 /// What has been learnt of the source once its header is read.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +77,10 @@ pub(crate) trait Host {
     fn probed(&mut self, probe: Probe);
     /// `fraction` (0 to 1) of this step is done; `None` where the whole is not known.
     fn progressed(&mut self, step: Step, fraction: Option<f64>);
+    /// The playlist that the source was made of, if it was.
+    fn playlist(&self) -> Option<Playlist> {
+        None
+    }
 }
 
 /// What one extraction may cost. Counted while it happens; what a header claims is not believed.

@@ -5,7 +5,7 @@ use std::io::{self, Seek};
 use std::ops::Range;
 use std::rc::Rc;
 
-use domain::{Extracted, Failure, Method, OutputSpec, Step};
+use domain::{Extracted, Failure, Method, OutputSpec, Playlist, Step};
 
 use super::copy::{self, Outcome};
 use super::demux::Demux;
@@ -191,5 +191,9 @@ impl Host for Again<'_> {
 
     fn progressed(&mut self, step: Step, fraction: Option<f64>) {
         self.0.progressed(step, fraction);
+    }
+
+    fn playlist(&self) -> Option<Playlist> {
+        self.0.playlist()
     }
 }

@@ -310,7 +310,13 @@ impl<'h> Playback<'h> {
 
 /// The longest hole that is taken for one.
 pub(super) fn most_hole_secs(demux: &mut Demux<'_>) -> f64 {
-    if demux.input().may_jump() { JUMP_SECS } else { HOLE_SECS }
+    match demux.input().playlist() {
+        // Where the clock starts anew, what lies between its times is no hole.
+        Some(playlist) if playlist.has_breaks => 0.0,
+        Some(_) => JUMP_SECS,
+        None if demux.input().may_jump() => JUMP_SECS,
+        None => HOLE_SECS,
+    }
 }
 
 /// Whether sound at so many Hz is taken.

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use domain::Playlist;
+
 use super::{Host, HostGone};
 
 /// A first look somewhere: headers and boxes are small.
@@ -45,6 +47,11 @@ impl<'h> Reader<'h> {
             shelf: BTreeMap::new(),
             gone: false,
         }
+    }
+
+    /// The playlist that the source was made of, if it was.
+    pub(super) fn playlist(&self) -> Option<Playlist> {
+        self.host.playlist()
     }
 
     /// Who answers.

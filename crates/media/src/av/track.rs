@@ -2,11 +2,10 @@
 
 use std::cmp::Reverse;
 
-use domain::{Failure, TrackChoice};
+use domain::{Closeness, Failure, TrackChoice, closeness};
 
 use super::failures;
 use super::ffi::TimeBase;
-use super::language::{Closeness, closeness};
 
 /// What a stream carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What the parent says: the order, then answers to reads and to the question for the size.
 
-use domain::OutputSpec;
+use domain::{OutputSpec, Playlist, PlaylistKind};
 
 use super::codec::place_of;
 use super::output::{read_output, write_output};
@@ -30,7 +30,7 @@ pub(crate) struct Order {
 /// What a child does once it is confined.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Task {
-    Extract { output: OutputSpec, limits: AvLimits },
+    Extract { output: OutputSpec, limits: AvLimits, playlist: Option<Playlist> },
     Attack(Attack),
 }
 
@@ -45,7 +45,9 @@ impl Order {
             .u64(cpu_secs)
             .u64(file_bytes);
         match &self.task {
-            Task::Extract { output, limits } => write_limits(write_output(order.u8(0), output), limits),
+            Task::Extract { output, limits, playlist } => {
+                write_playlist(write_limits(write_output(order.u8(0), output), limits), playlist.as_ref())
+            }
             Task::Attack(attack) => order.u8(1).u8(place_of(attack, &Attack::ALL)),
         }
         .finish()
@@ -70,7 +72,11 @@ impl Order {
         let limits =
             JailLimits { memory_bytes: reader.u64()?, cpu_secs: reader.u64()?, file_bytes: reader.u64()? };
         let task = match reader.u8()? {
-            0 => Task::Extract { output: read_output(&mut reader)?, limits: read_limits(&mut reader)? },
+            0 => Task::Extract {
+                output: read_output(&mut reader)?,
+                limits: read_limits(&mut reader)?,
+                playlist: read_playlist(&mut reader)?,
+            },
             1 => Task::Attack(reader.one_of(&Attack::ALL)?),
             _ => return Err(Malformed("a task does not exist")),
         };
@@ -125,6 +131,35 @@ fn read_limits(reader: &mut Reader<'_>) -> Result<AvLimits, Malformed> {
     })
 }
 
+fn write_playlist(writer: Writer, playlist: Option<&Playlist>) -> Writer {
+    let Some(Playlist { kind, duration_secs, rounding_secs, is_stream, has_breaks, is_one_track }) = playlist
+    else {
+        return writer.u8(0);
+    };
+    writer
+        .u8(1)
+        .u8(place_of(kind, &PlaylistKind::ALL))
+        .f64(*duration_secs)
+        .f64(*rounding_secs)
+        .u8(u8::from(*is_stream))
+        .u8(u8::from(*has_breaks))
+        .u8(u8::from(*is_one_track))
+}
+
+fn read_playlist(reader: &mut Reader<'_>) -> Result<Option<Playlist>, Malformed> {
+    if !reader.flag()? {
+        return Ok(None);
+    }
+    Ok(Some(Playlist {
+        kind: reader.one_of(&PlaylistKind::ALL)?,
+        duration_secs: reader.f64()?,
+        rounding_secs: reader.f64()?,
+        is_stream: reader.flag()?,
+        has_breaks: reader.flag()?,
+        is_one_track: reader.flag()?,
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::output::tests::outputs;
@@ -146,8 +181,17 @@ mod tests {
 
     #[test]
     fn an_order_reads_back() {
-        for output in outputs() {
-            let order = order(Task::Extract { output, limits: AvLimits::default() });
+        let listed = |kind| Playlist {
+            kind,
+            duration_secs: 600.5,
+            rounding_secs: 0.25,
+            is_stream: true,
+            has_breaks: false,
+            is_one_track: true,
+        };
+        let playlists = [None].into_iter().chain(PlaylistKind::ALL.map(|kind| Some(listed(kind))));
+        for (output, playlist) in outputs().into_iter().zip(playlists.cycle()) {
+            let order = order(Task::Extract { output, limits: AvLimits::default(), playlist });
             assert_eq!(read_back(&order), Ok(order));
         }
         for attack in Attack::ALL {

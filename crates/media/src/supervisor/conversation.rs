@@ -215,6 +215,6 @@ fn input_file(job: &ExtractOrder<'_>, probe: Probe) -> InputFile {
         name: job.source_name.to_owned(),
         size: job.source.known_size(),
         duration_secs: probe.duration_secs,
-        format: probe.format,
+        format: job.source.playlist().map_or(probe.format, |playlist| playlist.kind.as_str().to_owned()),
     }
 }

@@ -264,7 +264,11 @@ impl Extractor for Supervisor {
             let share = Share::take(&self.running);
             let encoder_threads = share.threads(self.config.av.encoder_threads);
             let limits = AvLimits { encoder_threads, ..self.config.av.clone() };
-            self.extract_task(Task::Extract { output: order.output.clone(), limits }, order).await
+            let (mut output, playlist) = (order.output.clone(), order.source.playlist());
+            if playlist.is_some_and(|playlist| playlist.is_one_track) {
+                output.track = None;
+            }
+            self.extract_task(Task::Extract { output, limits, playlist }, order).await
         })
     }
 }

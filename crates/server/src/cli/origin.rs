@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use domain::{AddressPolicy as _, Source, SourceOpener as _, SourceSpec, WebUrl};
+use domain::{AddressPolicy as _, Source, SourceOpener as _, SourceSpec, TrackChoice, WebUrl};
 use egress::FileSource;
 
 use super::Stop;
@@ -59,7 +59,12 @@ impl Origin {
         matches!((path.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
     }
 
-    pub(super) async fn open(&self, settings: &Settings) -> Result<Arc<dyn Source>, Stop> {
+    /// Opens it; of a playlist, the track that is wanted.
+    pub(super) async fn open(
+        &self,
+        settings: &Settings,
+        wanted: Option<&TrackChoice>,
+    ) -> Result<Arc<dyn Source>, Stop> {
         match self {
             Self::File(path) => {
                 let source = FileSource::open(path);
@@ -71,7 +76,7 @@ impl Origin {
                 egress.guard.check(url.url()).map_err(|refused| {
                     Stop::Failed(format!("{} (--allow-networks opens private networks)", refused.0))
                 })?;
-                egress.sources.open(&spec(url)).await.map_err(|failure| failed(&failure))
+                egress.sources.open(&spec(url), wanted).await.map_err(|failure| failed(&failure))
             }
             Self::Stdin => open_stdin(settings),
         }

@@ -141,6 +141,9 @@ pub(crate) struct Settings {
     pub(crate) source_max_parts: usize,
     pub(crate) max_redirects: u32,
     #[serde(deserialize_with = "values::bytes")]
+    pub(crate) max_playlist_bytes: u64,
+    pub(crate) max_playlist_segments: usize,
+    #[serde(deserialize_with = "values::bytes")]
     pub(crate) max_spooled_bytes: u64,
     #[serde(deserialize_with = "values::parsed")]
     pub(crate) extra_ca_file: Option<PathBuf>,

@@ -102,7 +102,11 @@ fn cases(samples: &FileHost, bad: &FileHost) -> Vec<Case> {
         ("not a video", sample("noise.mp4"), Failed("INVALID_VIDEO", "")),
         ("empty", sample("empty.mp4"), Failed("INVALID_VIDEO", "")),
         ("an HTML page", sample("page.mp4"), Failed("INVALID_VIDEO", "")),
-        ("an HLS playlist in disguise", sample("playlist.mp4"), Failed("INVALID_VIDEO", "")),
+        (
+            "an HLS playlist in disguise",
+            sample("playlist.mp4"),
+            Failed("DOWNLOAD_FAILED", "segment 1 of 1: port 9"),
+        ),
         ("an ffconcat script in disguise", sample("concat.mp4"), Failed("INVALID_VIDEO", "")),
         ("404", sample("missing.mp4"), Failed("DOWNLOAD_FAILED", "404")),
         ("403", bad("forbidden.mp4"), Failed("DOWNLOAD_FAILED", "403")),

@@ -18,6 +18,7 @@ mod hostile;
 mod kills;
 mod live;
 mod load;
+mod playlists;
 mod s3;
 mod third_party;
 mod tus;

@@ -1,10 +1,10 @@
 //! An ID3v2.3 tag: the version that every player reads.
 
+use domain::language;
 use id3::frame::{Chapter, Comment, Picture, PictureType, TableOfContents};
 use id3::{Content, Encoder, Frame, Tag, TagLike as _, Version};
 
 use super::super::ffi::AvError;
-use super::super::language;
 use super::{Field, Tags};
 
 /// A byte offset that is not given (ID3v2 Chapter Frame Addendum, 3.1).

@@ -1,4 +1,4 @@
-//! Which tags mean one language: containers write `en`, `eng`, `fre` or `fra`, `pt-BR`.
+//! Which tags mean one language: containers and playlists write `en`, `eng`, `fre` or `fra`, `pt-BR`.
 
 /// ISO 639-1, then 639-2's terminological code, then what else was written for the same language: 639-2's
 /// bibliographic code, codes that were withdrawn.
@@ -20,7 +20,7 @@ uk ukr, ur urd, uz uzb, ve ven, vi vie, vo vol, wa wln, wo wol, xh xho, yi yid j
 
 /// How well a track answers a wish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Closeness {
+pub enum Closeness {
     /// The same language; one of the two does not say which kind of it.
     Language,
     /// The same, with its region or script.
@@ -29,7 +29,7 @@ pub(super) enum Closeness {
 
 /// How well a track that says `said` answers the wish for `asked`; `None` where the languages, or their regions where
 /// both say one, differ. A broadcast lists several, `eng,fra`.
-pub(super) fn closeness(asked: &str, said: &str) -> Option<Closeness> {
+pub fn closeness(asked: &str, said: &str) -> Option<Closeness> {
     said.split([',', ';']).filter_map(|said| closeness_of_tags(asked, said)).max()
 }
 
@@ -45,7 +45,7 @@ fn closeness_of_tags(asked: &str, said: &str) -> Option<Closeness> {
 }
 
 /// ISO 639-2's code (the terminological one), without region or script.
-pub(super) fn three_letters(tag: &str) -> Option<String> {
+pub fn three_letters(tag: &str) -> Option<String> {
     let (language, _) = parts(tag.split([',', ';']).next().unwrap_or_default());
     let is_one = |codes: &&str| codes.split(' ').any(|code| code == language);
     match CODES.split(", ").find(is_one) {

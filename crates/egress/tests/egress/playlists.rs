@@ -1,0 +1,378 @@
+//! Playlists: what is fetched of them, in which order, from whom; and those that are made to do harm.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use domain::{Failure, FailureCode, PlaylistKind, Retry, SourceOpener, TrackChoice};
+use egress::EgressConfig;
+use testkit::host::{Host, Reply, Seen, Step};
+
+use crate::kit::{config, content, details, egress, open, read_all, spec, spec_with};
+
+/// A host of one playlist at `/list` and files by name.
+async fn host(list: String, files: Vec<(&'static str, Vec<u8>)>) -> Host {
+    Host::start(move |seen| {
+        let path = seen.target.as_str();
+        if path == "/list" {
+            return Reply::file(seen, list.as_bytes(), &[]);
+        }
+        let found = files.iter().find(|(name, _)| *name == path);
+        found.map_or_else(|| Reply::new(404, &[], b""), |(_, bytes)| Reply::file(seen, bytes, &[]))
+    })
+    .await
+}
+
+fn hls(lines: &str) -> String {
+    format!("#EXTM3U\n{lines}\n#EXT-X-ENDLIST\n")
+}
+
+/// The failure of opening, or else of reading to the end.
+async fn failure(config: EgressConfig, url: &str) -> Failure {
+    let failure = match egress(config).sources.open(&spec(url), None).await {
+        Err(failure) => failure,
+        Ok(source) => read_all(&*source).await.expect_err("a failure"),
+    };
+    assert!(!failure.to_string().contains("127.0.0.1"), "an address is told: {failure}");
+    failure
+}
+
+fn asked(seen: &[Seen], path: &str) -> usize {
+    seen.iter().filter(|seen| seen.target == path).count()
+}
+
+#[tokio::test]
+async fn segments_are_laid_end_to_end_in_their_order() {
+    let all = content(1_000_000);
+    let names = ["/0", "/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8", "/9"];
+    let files = names.iter().zip(all.chunks(100_000)).map(|(name, bytes)| (*name, bytes.to_vec())).collect();
+    let lines = names.map(|name| format!("#EXTINF:2.5,\n{name}\n")).concat();
+    let host = host(format!("\u{feff}{}", hls(&lines)), files).await;
+    let source = open(&host.url("/list")).await.expect("a source");
+    assert_eq!(read_all(&*source).await, Ok(all.clone()));
+    assert_eq!(source.known_size(), Some(1_000_000));
+    assert_eq!(source.read_at(999_990, 100).await, Ok(all[999_990..].to_vec()), "again");
+    let playlist = source.playlist().expect("a playlist");
+    assert_eq!((playlist.kind, playlist.duration_secs, playlist.is_stream), (PlaylistKind::Hls, 25.0, true));
+    let fetched = source.fetched();
+    assert_eq!(fetched.requests, host.seen().len() as u64);
+    assert_eq!(fetched.requests, 11, "no byte is fetched twice");
+}
+
+#[tokio::test]
+async fn what_breaks_off_goes_on_where_it_broke() {
+    let all = content(300_000);
+    let bytes = all.clone();
+    let host = Host::start(move |seen| match (seen.target.as_str(), seen.range_start()) {
+        ("/list", _) => Reply::file(seen, hls("#EXTINF:1.0,\n/a\n").as_bytes(), &[]),
+        (_, Some(start)) if start > 0 => Reply::file(seen, &bytes, &[("etag", "\"1\"")]),
+        _ => {
+            let head = Reply::head(200, &[("content-length", "300000"), ("etag", "\"1\"")]);
+            head.then(Step::Bytes(bytes[..100_000].to_vec())).then(Step::Reset)
+        }
+    })
+    .await;
+    let source = open(&host.url("/list")).await.expect("a source");
+    assert_eq!(read_all(&*source).await, Ok(all));
+    let second = host.seen().into_iter().filter(|seen| seen.target == "/a").nth(1).expect("a second request");
+    assert!(second.range_start().is_some_and(|start| start > 0), "{second:?}");
+    assert_eq!(second.header("if-range"), Some("\"1\""));
+}
+
+#[tokio::test]
+async fn parts_of_one_file_have_to_be_of_one_version() {
+    let bytes = content(3000);
+    let host = Host::start(move |seen| match (seen.target.as_str(), seen.range_start()) {
+        ("/list", _) => {
+            let part = |at: usize| format!("#EXTINF:1.0,\n#EXT-X-BYTERANGE:1000@{at}\n/all\n");
+            Reply::file(seen, hls(&[0, 1000, 2000].map(part).concat()).as_bytes(), &[])
+        }
+        (_, Some(2000)) => Reply::file(seen, &bytes, &[("etag", "\"2\"")]),
+        _ => Reply::file(seen, &bytes, &[("etag", "\"1\"")]),
+    })
+    .await;
+    let failure = failure(config(), &host.url("/list")).await;
+    assert_eq!(failure.public.code, FailureCode::DownloadFailed);
+    assert!(details(&failure).contains("it changed while being read"), "{failure}");
+}
+
+#[tokio::test]
+async fn headers_go_to_the_sources_own_host_alone() {
+    let other = Host::start(|seen| Reply::file(seen, b"other", &[])).await;
+    let lines = format!("#EXTINF:1.0,\n/own\n#EXTINF:1.0,\n{}\n", other.url("/other"));
+    let host = host(hls(&lines), vec![("/own", b"own".to_vec())]).await;
+    let spec = spec_with(&host.url("/list"), &[("x-api-key", "k")]);
+    let source = egress(config()).sources.open(&spec, None).await.expect("a source");
+    assert_eq!(read_all(&*source).await, Ok(b"ownother".to_vec()));
+    assert!(host.seen().iter().all(|seen| seen.header("x-api-key") == Some("k")));
+    assert!(other.seen().iter().all(|seen| seen.header("x-api-key").is_none()));
+}
+
+/// As openssl encrypts it.
+fn encrypted(plain: &[u8], key: &[u8; 16], iv: u128) -> Vec<u8> {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut child = Command::new("openssl")
+        .args(["enc", "-aes-128-cbc", "-K", &hex(key), "-iv", &hex(&iv.to_be_bytes())])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("openssl starts");
+    child.stdin.take().expect("a pipe").write_all(plain).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success());
+    output.stdout
+}
+
+#[tokio::test]
+async fn keys_change_and_are_fetched_once() {
+    let (one, two) = (b"0123456789abcdef", b"fedcba9876543210");
+    let plain = [content(50_001), content(16), content(70_000), b"clear".to_vec()];
+    let files = vec![
+        ("/k1", one.to_vec()),
+        ("/k2", two.to_vec()),
+        ("/a", encrypted(&plain[0], one, 5)),
+        ("/b", encrypted(&plain[1], one, 6)),
+        ("/c", encrypted(&plain[2], two, 0xabc)),
+        ("/d", plain[3].clone()),
+    ];
+    let list = hls(
+        "#EXT-X-MEDIA-SEQUENCE:5\n#EXT-X-KEY:METHOD=AES-128,URI=\"/k1\"\n#EXTINF:1.0,\n/a\n#EXTINF:1.0,\n/b\n\
+         #EXT-X-KEY:METHOD=AES-128,URI=\"/k2\",IV=0xABC\n#EXTINF:1.0,\n/c\n#EXT-X-KEY:METHOD=NONE\n#EXTINF:1.0,\n/d",
+    );
+    let host = host(list, files).await;
+    let source = open(&host.url("/list")).await.expect("a source");
+    assert_eq!(read_all(&*source).await, Ok(plain.concat()));
+    assert_eq!((asked(&host.seen(), "/k1"), asked(&host.seen(), "/k2")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_fit_is_told_by_segment() {
+    for (key, told) in [
+        (&b"short"[..], "segment 1 of 1: its key has not 16 bytes"),
+        (b"0123456789abcdefX", "segment 1 of 1: its key has not 16 bytes"),
+        (b"0123456789abcdeX", "segment 1 of 1: it cannot be decrypted by its key"),
+    ] {
+        let secret = encrypted(&content(1000), b"0123456789abcdef", 0);
+        let list = hls("#EXT-X-KEY:METHOD=AES-128,URI=\"/k\"\n#EXTINF:1.0,\n/a");
+        let host = host(list, vec![("/k", key.to_vec()), ("/a", secret)]).await;
+        let failure = failure(config(), &host.url("/list")).await;
+        assert_eq!((failure.public.code, failure.retry), (FailureCode::InvalidVideo, Retry::Never));
+        assert_eq!(details(&failure), told);
+    }
+}
+
+#[tokio::test]
+async fn a_header_that_describes_other_sound_is_refused() {
+    let list = hls(
+        "#EXT-X-MAP:URI=\"/h1\"\n#EXTINF:1.0,\n/a\n#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"/h2\"\n#EXTINF:1.0,\n/b",
+    );
+    let files = |second: &[u8]| {
+        vec![
+            ("/h1", b"header".to_vec()),
+            ("/h2", second.to_vec()),
+            ("/a", b"1".to_vec()),
+            ("/b", b"2".to_vec()),
+        ]
+    };
+    let same = host(list.clone(), files(b"header")).await;
+    let source = open(&same.url("/list")).await.expect("a source");
+    assert_eq!(read_all(&*source).await, Ok(b"header12".to_vec()), "the second time it is left out");
+    let other = host(list, files(b"another")).await;
+    let failure = failure(config(), &other.url("/list")).await;
+    assert_eq!(failure.public.code, FailureCode::ExtractionFailed);
+    assert!(details(&failure).contains("coded in another way"), "{failure}");
+}
+
+#[tokio::test]
+async fn every_address_in_a_playlist_passes_the_guard() {
+    for forbidden in [
+        "http://10.0.0.1/a",
+        "http://169.254.169.254/latest/",
+        "http://[::ffff:10.0.0.1]/",
+        "http://127.0.0.1:22/",
+    ] {
+        for list in [
+            hls(&format!("#EXTINF:1.0,\n{forbidden}")),
+            hls(&format!("#EXT-X-MAP:URI=\"{forbidden}\"\n#EXTINF:1.0,\n/a")),
+            hls(&format!("#EXT-X-KEY:METHOD=AES-128,URI=\"{forbidden}\"\n#EXTINF:1.0,\n/a")),
+            format!("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{forbidden}\n"),
+            dash(
+                "",
+                &format!(
+                    "<BaseURL>{forbidden}</BaseURL><SegmentTemplate media=\"$Number$\" duration=\"1\"/>"
+                ),
+            ),
+            dash("", &format!("<BaseURL>{forbidden}</BaseURL>")),
+        ] {
+            let host = host(list.clone(), vec![("/a", b"a".to_vec())]).await;
+            let failure = failure(config(), &host.url("/list")).await;
+            assert_eq!(
+                failure.public.message, "Use a source URL that is reachable on the public internet.",
+                "{list}"
+            );
+            assert_eq!((failure.public.code, failure.retry), (FailureCode::DownloadFailed, Retry::Never));
+        }
+    }
+}
+
+/// A manifest of one representation with these attributes of `MPD` and these children.
+fn dash(attributes: &str, inside: &str) -> String {
+    format!(
+        "\u{feff}<?xml version=\"1.0\"?>\n<!-- made by hand -->\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" mediaPresentationDuration=\"PT4S\" \
+         {attributes}><Period><AdaptationSet contentType=\"audio\"><Representation id=\"r\" bandwidth=\"64000\">{inside}\
+         </Representation></AdaptationSet></Period></MPD>"
+    )
+}
+
+#[tokio::test]
+async fn playlists_that_cannot_be_taken_are_refused_by_name() {
+    use FailureCode::{DownloadFailed, ExtractionFailed, InvalidVideo};
+    let template = "<SegmentTemplate media=\"/$Number$\" duration=\"1\"/>";
+    let many = "#EXTINF:1.0,\na\n".repeat(100_000);
+    for (name, list, code, told) in [
+        ("live", "#EXTM3U\n#EXTINF:1.0,\n/a\n".to_owned(), InvalidVideo, "live stream"),
+        ("itself", "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n/list\n".to_owned(), InvalidVideo, "no media playlist"),
+        ("too many segments", hls(&many), DownloadFailed, "more than 20000 segments"),
+        ("another scheme", hls("#EXTINF:1.0,\nfile:///etc/passwd"), DownloadFailed, "`file`"),
+        ("dynamic", dash("type=\"dynamic\"", template), InvalidVideo, "live stream"),
+        ("protected", dash("", &format!("<ContentProtection schemeIdUri=\"urn:uuid:edef8ba9\"/>{template}")), ExtractionFailed, "urn:uuid:edef8ba9"),
+        (
+            "elsewhere",
+            "<MPD xmlns:xlink=\"x\"><Period xlink:href=\"http://10.0.0.1/\" /></MPD>".to_owned(),
+            ExtractionFailed,
+            "xlink",
+        ),
+        (
+            "a bomb of entities",
+            "<!DOCTYPE MPD [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;&a;&a;&a;&a;\">]><MPD>&b;</MPD>".to_owned(),
+            InvalidVideo,
+            "document type",
+        ),
+        ("an unknown entity", dash("", "<BaseURL>&lol;</BaseURL>"), InvalidVideo, "makes no sense"),
+        (
+            "ten million by repeat",
+            dash("", "<SegmentTemplate media=\"$Number$\"><SegmentTimeline><S d=\"1\" r=\"10000000\"/></SegmentTimeline></SegmentTemplate>"),
+            DownloadFailed,
+            "more than 20000 segments",
+        ),
+        (
+            "without end by repeat",
+            dash("", "<SegmentTemplate timescale=\"90000\" media=\"$Time$\"><SegmentTimeline><S d=\"1\" r=\"-1\"/></SegmentTimeline></SegmentTemplate>"),
+            DownloadFailed,
+            "more than 20000 segments",
+        ),
+        (
+            "ten million by duration",
+            dash("", "<SegmentTemplate timescale=\"10000000\" media=\"$Number$\" duration=\"1\"/>"),
+            DownloadFailed,
+            "more than 20000 segments",
+        ),
+        ("deep", format!("<MPD>{}", "<a>".repeat(5000)), InvalidVideo, "more elements"),
+        ("no XML", "<MPD><Period></MPD>".to_owned(), InvalidVideo, "not XML"),
+        ("no sound", dash("", template).replace("audio", "video"), ExtractionFailed, "no audio"),
+        ("many sets", format!("<MPD>{}</MPD>", "<Period/>".repeat(1001)), InvalidVideo, "more elements"),
+    ] {
+        let host = host(list, vec![("/a", b"a".to_vec())]).await;
+        let failure = failure(config(), &host.url("/list")).await;
+        assert_eq!((failure.public.code, failure.retry), (code, Retry::Never), "{name}: {failure}");
+        assert!(details(&failure).contains(told), "{name}: {failure}");
+        assert!(host.seen().iter().all(|seen| seen.target == "/list"), "{name}: {:?}", host.seen());
+    }
+}
+
+#[tokio::test]
+async fn a_playlist_without_end_is_read_to_its_bound_and_no_further() {
+    let line = b"# a line that says nothing, again and again\n".repeat(1000);
+    let bytes = line.clone();
+    let host = Host::start(move |_| {
+        let reply = Reply::head(200, &[]).then(Step::Bytes(b"#EXTM3U\n".to_vec()));
+        reply.then(Step::Forever(bytes.clone(), std::time::Duration::ZERO))
+    })
+    .await;
+    let mut config = config();
+    config.source.max_playlist_bytes = 1 << 20;
+    let failure = failure(config, &host.url("/")).await;
+    assert_eq!(failure.public.code, FailureCode::DownloadFailed);
+    assert_eq!(details(&failure), "the playlist has more than 1048576 bytes");
+}
+
+#[tokio::test]
+async fn a_segment_that_is_not_there_is_told_by_its_number() {
+    let redirects = Host::start(|_| Reply::new(302, &[("location", "/on")], b"")).await;
+    for (address, told) in [
+        ("/none".to_owned(), "segment 2 of 2: the host answered 404"),
+        (redirects.url("/"), "segment 2 of 2: a redirect was not followed: there are more than 3"),
+    ] {
+        let list = hls(&format!("#EXTINF:1.0,\n/a\n#EXTINF:1.0,\n{address}"));
+        let host = host(list, vec![("/a", b"a".to_vec())]).await;
+        let failure = failure(config(), &host.url("/list")).await;
+        assert_eq!(failure.public.code, FailureCode::DownloadFailed);
+        assert_eq!(details(&failure), told);
+    }
+}
+
+#[tokio::test]
+async fn all_segments_together_are_bounded_as_one_source() {
+    let lines = "#EXTINF:1.0,\n/a\n".repeat(10);
+    let host = host(hls(&lines), vec![("/a", content(1000))]).await;
+    let mut config = config();
+    config.source.max_bytes = 5000;
+    let failure = failure(config, &host.url("/list")).await;
+    assert_eq!(
+        (failure.public.code, details(&failure)),
+        (FailureCode::DownloadFailed, "the source has more than 5000 bytes")
+    );
+}
+
+#[tokio::test]
+async fn a_manifest_is_resolved_at_every_level() {
+    let manifest = r#"<MPD type="static" mediaPresentationDuration="PT10S">
+      <BaseURL>/v/</BaseURL>
+      <Period duration="PT6S">
+        <BaseURL>one/</BaseURL>
+        <AdaptationSet mimeType="video/mp4"><Representation id="v" bandwidth="9" codecs="avc1.4d"/></AdaptationSet>
+        <AdaptationSet mimeType="audio/mp4" lang="en" codecs="mp4a.40.2">
+          <SegmentTemplate timescale="10" presentationTimeOffset="100" startNumber="4" initialization="$RepresentationID$-i" media="$RepresentationID$-$Number%03d$-$Time$">
+            <SegmentTimeline><S t="100" d="20" r="1"/><S d="20" r="-1"/></SegmentTimeline>
+          </SegmentTemplate>
+          <Representation id="lo" bandwidth="64000"/>
+          <Representation id="hi" bandwidth="128000"/>
+        </AdaptationSet>
+        <AdaptationSet mimeType="audio/mp4" lang="de" codecs="mp4a.40.2">
+          <Representation id="de" bandwidth="128000"><BaseURL>de</BaseURL>
+            <SegmentList duration="3"><Initialization range="0-1"/><SegmentURL mediaRange="2-3"/><SegmentURL mediaRange="4-4"/></SegmentList>
+          </Representation>
+        </AdaptationSet>
+      </Period>
+      <Period start="PT6S">
+        <BaseURL>two/</BaseURL>
+        <AdaptationSet mimeType="audio/mp4" lang="en" codecs="mp4a.40.2">
+          <Representation id="x" bandwidth="1"><SegmentTemplate duration="2" media="$Number$"/></Representation>
+        </AdaptationSet>
+        <AdaptationSet mimeType="audio/mp4" lang="de" codecs="mp4a.40.2">
+          <Representation id="y" bandwidth="1"><SegmentTemplate duration="4" endNumber="1" media="y$Number$"/></Representation>
+        </AdaptationSet>
+      </Period>
+    </MPD>"#;
+    let files = || {
+        vec![
+            ("/v/one/hi-i", b"H".to_vec()),
+            ("/v/one/hi-004-100", b"a".to_vec()),
+            ("/v/one/hi-005-120", b"b".to_vec()),
+            ("/v/one/hi-006-140", b"c".to_vec()),
+            ("/v/one/de", b"HHdef".to_vec()),
+            ("/v/two/1", b"1".to_vec()),
+            ("/v/two/2", b"2".to_vec()),
+            ("/v/two/y1", b"y".to_vec()),
+        ]
+    };
+    let german = TrackChoice::language("de").expect("a language");
+    for (wanted, bytes) in [(None, b"Habc12"), (Some(&german), b"HHdefy")] {
+        let host = host(manifest.to_owned(), files()).await;
+        let source =
+            egress(config()).sources.open(&spec(&host.url("/list")), wanted).await.expect("a source");
+        assert_eq!(read_all(&*source).await, Ok(bytes.to_vec()), "{wanted:?}");
+        let playlist = source.playlist().expect("a playlist");
+        assert_eq!((playlist.kind, playlist.duration_secs), (PlaylistKind::Dash, 10.0));
+        assert!(playlist.has_breaks && playlist.is_one_track);
+    }
+}
