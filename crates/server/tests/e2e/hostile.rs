@@ -257,9 +257,14 @@ async fn bad_inputs_get_their_code_and_leave_nothing_behind() {
     let cases = cases(&samples, &bad);
     // The first round warms what is filled once: pools, caches, the allocator.
     try_all(&app, &cases).await;
-    let (descriptors, memory) = footprint(&app);
-    for _ in 0..2 {
+    let (descriptors, mut memory) = footprint(&app);
+    // A leak grows in every round; the allocator, with many threads at work, in some.
+    let mut grown = Vec::new();
+    for _ in 0..3 {
         try_all(&app, &cases).await;
+        let now = footprint(&app).1;
+        grown.push(now.saturating_sub(memory));
+        memory = now;
     }
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while footprint(&app).0 > descriptors {
@@ -270,8 +275,8 @@ async fn bad_inputs_get_their_code_and_leave_nothing_behind() {
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let grown = footprint(&app).1.saturating_sub(memory);
-    assert!(grown < 16 << 20, "memory grew by {grown} bytes over two rounds of bad inputs");
+    let is_steady = grown.iter().any(|bytes| *bytes < 4 << 20);
+    assert!(is_steady, "memory grew by {grown:?} bytes in the rounds of bad inputs");
     assert!(!app.log().contains("replacing the media zygote"), "a child crashed");
     assert_eq!(std::fs::read_dir(app.data_dir().join("scratch")).expect("the scratch folder").count(), 0);
     app.stop().await;
