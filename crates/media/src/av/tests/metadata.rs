@@ -91,7 +91,10 @@ impl Tagged {
             Some(name) => self.path(name).into_os_string(),
             None => word.replace('~', " ").into(),
         });
-        output_of(ffmpeg.args(words).arg(&path));
+        // Tests beside this one may be reading the same: it takes the name once it is whole.
+        let whole = tempfile::Builder::new().suffix(name).tempfile_in(self.0.path()).expect("a file");
+        output_of(ffmpeg.args(words).arg(whole.path()));
+        whole.persist(&path).expect("its name");
         path
     }
 
