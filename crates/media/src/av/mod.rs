@@ -7,9 +7,11 @@
 //! `crew` and `flac` (several encoders at once), `encode`. To `normalize`, `loudness` measures and limits, `levelled`
 //! sits between the two, and `rehear` listens to what was made. Last
 //! `tags` (what is no sound), `mux` and `output`.
-//! `whitelist` says what may be opened at all; `ffi` and `packet` own libav's values; `failures` has the sentences,
-//! `progress` tells how far it is.
+//! `whitelist` says what may be opened at all; `binding` finds libav's functions, `ffi` and `packet` own its values;
+//! `failures` has the sentences, `progress` tells how far it is.
 
+#[cfg(not(test))] // This room's own tests run libav where they are, and are linked with it.
+mod binding;
 mod codec;
 mod container;
 mod copy;
@@ -149,7 +151,11 @@ pub(crate) fn run(order: AvOrder, host: &mut dyn Host) -> Result<Extracted, Fail
     pipeline::extract(order, host)
 }
 
-/// Loads and registers all that libav needs, before the jail closes. Starts no thread.
-pub(crate) fn warm() {
+/// Loads and registers all that libav needs, before the jail closes. Starts no thread. Fails where libav, in the version
+/// that this was built for, is not there.
+pub(crate) fn warm() -> Result<(), String> {
+    #[cfg(not(test))]
+    binding::bind()?;
     warm::warm();
+    Ok(())
 }

@@ -52,7 +52,10 @@ fn serve() -> ! {
         eprintln!("the media zygote could not set itself up");
         exit(1);
     };
-    av::warm();
+    if let Err(cause) = av::warm() {
+        eprintln!("libav cannot be loaded: {cause}");
+        exit(1);
+    }
     let mut children = HashMap::new();
     if send_report(control, Report::Ready).is_ok() {
         while step(control, children_ended.as_fd(), &mut children).is_some() {}

@@ -14,6 +14,7 @@ use crate::scene::{
 };
 
 pub(crate) const TESTS: &[Test] = &[
+    ("a_supervisor_does_not_load_libav", a_supervisor_does_not_load_libav),
     ("a_dropped_job_ends_its_child", a_dropped_job_ends_its_child),
     ("many_jobs_leave_nothing_behind", many_jobs_leave_nothing_behind),
     ("a_dropped_supervisor_leaves_nothing_behind", a_dropped_supervisor_leaves_nothing_behind),
@@ -35,6 +36,19 @@ async fn stalled(supervisor: &Arc<Supervisor>) -> (tokio::task::JoinHandle<Retry
     });
     let pid = until(|| zygotes().into_iter().flat_map(children_of).find(|pid| !before.contains(pid))).await;
     (job, Process::of(pid), pid)
+}
+
+/// What is loaded here is loaded in the service: this program is linked with all of the room.
+fn a_supervisor_does_not_load_libav() -> Result<(), Failed> {
+    run(async {
+        let _supervisor = start(SupervisorConfig::default()).await;
+        let loaded = std::fs::read_to_string("/proc/self/maps").expect("what is loaded");
+        assert!(loaded.contains("/libc.so"), "it is not seen what is loaded: {loaded}");
+        for library in ["/libavutil.", "/libavcodec.", "/libavformat.", "/libswresample."] {
+            assert!(!loaded.contains(library), "{library} is loaded beside the zygote");
+        }
+    });
+    Ok(())
 }
 
 fn a_dropped_job_ends_its_child() -> Result<(), Failed> {
