@@ -2,12 +2,13 @@
 
 mod seat;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::Failure;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use self::seat::Seat;
@@ -18,7 +19,7 @@ use super::link::Link;
 use super::part::Pinned;
 use super::patience::Patience;
 use super::plan::Plan;
-use super::run::{Flight, Run};
+use super::run::Run;
 
 /// Bytes that were read are kept while they are no more than this, so that a demuxer's steps back cost no request.
 const BEHIND_BYTES: u64 = 1 << 20;
@@ -40,8 +41,6 @@ pub(crate) struct Prefetch {
     pub(crate) pinned: Pinned,
     pub(crate) kept: Arc<Kept>,
     state: Mutex<State>,
-    /// Requests under way.
-    flying: AtomicUsize,
     /// Rung whenever a reader may find something new.
     pub(crate) news: Notify,
 }
@@ -54,6 +53,8 @@ struct State {
     reading: For,
     asked: u64,
     requests: u64,
+    /// Requests under way, by their numbers.
+    flights: BTreeMap<u64, Flight>,
     link: Link,
     patience: Patience,
     /// Raised with each failure that counts: requests that were made before it fail with it.
@@ -62,6 +63,15 @@ struct State {
     quiet_until: Option<Instant>,
     failed: Option<Failure>,
     whole: Option<Answer>,
+}
+
+/// A request under way.
+#[derive(Default)]
+struct Flight {
+    /// Once it has begun.
+    task: Option<AbortHandle>,
+    /// Nobody wants its bytes any more.
+    is_called_off: bool,
 }
 
 /// What a reader finds.
@@ -94,6 +104,7 @@ impl Prefetch {
             reading: For::Loose,
             asked: 0,
             requests: 0,
+            flights: BTreeMap::new(),
             link,
             patience: Patience::default(),
             epoch: 0,
@@ -101,8 +112,7 @@ impl Prefetch {
             failed: None,
             whole: None,
         };
-        let (state, flying) = (Mutex::new(state), AtomicUsize::new(0));
-        Self { fetcher, pinned, kept, state, flying, news: Notify::new() }
+        Self { fetcher, pinned, kept, state: Mutex::new(state), news: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -158,7 +168,8 @@ impl Prefetch {
         if let Some((_, former)) = &state.planned {
             run.inherit(former);
         }
-        // What was asked for without knowing better is not wanted any more.
+        // What else was asked for, without knowing better, is not wanted any more.
+        state.loose.give_up_all();
         state.loose.evict(0, BEHIND_BYTES);
         state.plans += 1;
         state.planned = Some((state.plans, run));
@@ -173,6 +184,7 @@ impl Prefetch {
         let mut state = self.state();
         state.planned = None;
         state.loose = Run::new(Plan::whole(0));
+        state.flights.values_mut().for_each(Flight::call_off);
     }
 
     /// How far ahead of the reader is asked for. Without a plan it is as far as the reader has come without a jump.
@@ -191,19 +203,19 @@ impl Prefetch {
             return due;
         }
         let window = self.window(state);
-        while self.flying.load(Ordering::SeqCst) < state.link.connections() {
+        state.make_way(window);
+        state.call_off();
+        while state.flights.len() < state.link.connections() {
             let Some(batch) = self.next(state, window) else { break };
             state.requests += 1;
             let id = state.requests;
             if let Some(run) = state.run() {
                 run.ask(id, &batch);
             }
-            self.flying.fetch_add(1, Ordering::SeqCst);
+            state.flights.insert(id, Flight::default());
             let seat = Seat {
                 prefetch: Arc::clone(self),
-                reading: state.reading,
                 id,
-                start: batch.places.start,
                 epoch: state.epoch,
                 is_multi: batch.is_multi(),
                 has_landed: false,
@@ -246,12 +258,11 @@ impl Prefetch {
     /// Starts them. Nothing is locked, because a runtime that is shutting down drops a task at once.
     fn take_off(&self, due: Vec<(Seat, Batch)>) {
         for (seat, batch) in due {
-            let (reading, id, start) = (seat.reading, seat.id, seat.start);
+            let id = seat.id;
             let task = tokio::spawn(async move { seat.fly(&batch).await });
-            let flight = Flight(task.abort_handle());
-            let mut state = self.state();
-            if let Some(run) = state.run_of(reading) {
-                run.take_off(id, start, flight);
+            // It may have ended by now.
+            if let Some(flight) = self.state().flights.get_mut(&id) {
+                flight.take_off(task.abort_handle());
             }
         }
     }
@@ -267,11 +278,41 @@ impl State {
     }
 
     fn run(&mut self) -> Option<&mut Run> {
-        self.run_of(self.reading)
+        Self::pick(&mut self.loose, &mut self.planned, self.reading)
     }
 
-    fn run_of(&mut self, reading: For) -> Option<&mut Run> {
-        Self::pick(&mut self.loose, &mut self.planned, reading)
+    /// All that requests may fill.
+    fn runs(&mut self) -> impl Iterator<Item = &mut Run> {
+        std::iter::once(&mut self.loose).chain(self.planned.as_mut().map(|(_, run)| run))
+    }
+
+    /// A request has ended. What did not come is open again; whether that is something.
+    fn land(&mut self, id: u64) -> bool {
+        let is_short: Vec<bool> = self.runs().map(|run| run.land(id)).collect();
+        is_short.contains(&true)
+    }
+
+    /// Where the reader waits for what is not even asked for while others have all connections, one of those that bring
+    /// what is not read next gives way.
+    fn make_way(&mut self, window: u64) {
+        let wanted = self.flights.values().filter(|flight| !flight.is_called_off).count();
+        let is_held_up = self.run().and_then(|run| run.gap(window)).is_some_and(|(_, is_awaited)| is_awaited);
+        if is_held_up && wanted >= self.link.connections() {
+            let is_beside = self.reading != For::Loose && self.loose.make_way(0);
+            let _ = is_beside || self.run().is_some_and(|run| run.make_way(window));
+        }
+    }
+
+    /// Ends the requests whose bytes nobody wants any more. One that has brought them all may end by itself, so that its
+    /// connection serves again.
+    fn call_off(&mut self) {
+        let given_up: Vec<u64> = self.runs().flat_map(Run::take_given_up).collect();
+        for id in given_up {
+            let is_wanted = self.runs().any(|run| run.wants(id));
+            if let Some(flight) = self.flights.get_mut(&id).filter(|_| !is_wanted) {
+                flight.call_off();
+            }
+        }
     }
 
     fn pick<'a>(
@@ -290,5 +331,19 @@ impl State {
     fn is_quiet(&mut self) -> bool {
         self.quiet_until = self.quiet_until.filter(|until| *until > Instant::now());
         self.quiet_until.is_some()
+    }
+}
+
+impl Flight {
+    fn take_off(&mut self, task: AbortHandle) {
+        if self.is_called_off {
+            task.abort();
+        }
+        self.task = Some(task);
+    }
+
+    fn call_off(&mut self) {
+        self.is_called_off = true;
+        self.task.iter().for_each(AbortHandle::abort);
     }
 }

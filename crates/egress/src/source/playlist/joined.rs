@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{OnceCell, mpsc};
+use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use super::cipher::Cipher;
@@ -17,7 +18,6 @@ use super::place::Place;
 use super::tags::Tags;
 use crate::source::error::FetchError;
 use crate::source::fetch::Fetcher;
-use crate::source::run::Flight;
 
 /// The most that a header may have: it describes tracks, it holds no media.
 const MOST_HEADER_BYTES: usize = 1 << 20;
@@ -71,7 +71,7 @@ struct Flying {
     number: usize,
     /// What it brings; `None` is its end.
     pieces: mpsc::Receiver<Result<Option<Bytes>, FetchError>>,
-    _flight: Flight,
+    _task: AbortOnDropHandle<()>,
 }
 
 /// The stream of all segments.
@@ -147,7 +147,7 @@ impl Joined {
                 role: segment.role,
                 number,
                 pieces,
-                _flight: Flight(task.abort_handle()),
+                _task: AbortOnDropHandle::new(task),
             });
         }
     }

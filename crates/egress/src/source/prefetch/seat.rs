@@ -1,7 +1,6 @@
 //! One request, from its place among those under way to what it brought.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -11,8 +10,7 @@ use super::super::batch::Batch;
 use super::super::error::FetchError;
 use super::super::kept::Kept;
 use super::super::part::{Accepted, accept};
-use super::super::run::Landed;
-use super::{For, Prefetch};
+use super::Prefetch;
 
 /// An answer that ends early is a useful part all the same if it brought so much.
 const USEFUL_BYTES: u64 = 64 << 10;
@@ -22,10 +20,7 @@ const KEEP_BYTES: usize = 256 << 10;
 /// A request's place among those under way, given back however it ends.
 pub(super) struct Seat {
     pub(super) prefetch: Arc<Prefetch>,
-    pub(super) reading: For,
     pub(super) id: u64,
-    /// Where in the plan its bytes begin.
-    pub(super) start: u64,
     pub(super) epoch: u64,
     pub(super) is_multi: bool,
     pub(super) has_landed: bool,
@@ -77,8 +72,7 @@ impl Seat {
 
     fn fill(&self, offset: u64, bytes: &[u8]) -> u64 {
         let mut state = self.prefetch.state();
-        let run = state.run_of(self.reading);
-        let new = run.map_or(0, |run| run.fill(self.id, self.start, offset, bytes));
+        let new = state.runs().map(|run| run.fill(self.id, offset, bytes)).sum();
         state.patience.progressed(new);
         drop(state);
         self.prefetch.news.notify_waiters();
@@ -88,10 +82,9 @@ impl Seat {
     fn land(&mut self, brought: Result<u64, FetchError>) {
         self.has_landed = true;
         let mut state = self.prefetch.state();
-        let run = state.run_of(self.reading);
-        let landed = run.map_or(Landed::GivenUp, |run| run.land(self.id, self.start));
+        let is_short = state.land(self.id);
         let error = match brought {
-            Ok(_) if landed != Landed::Part || state.whole.is_some() => return,
+            Ok(_) if !is_short || state.whole.is_some() => return,
             // Parts that were left out, or all of the file instead of parts.
             Ok(_) if self.is_multi => return state.link.multi_refused(),
             Ok(new) if new >= USEFUL_BYTES => return,
@@ -157,15 +150,13 @@ impl Drop for ToKeep<'_> {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.prefetch.state();
-        self.prefetch.flying.fetch_sub(1, Ordering::SeqCst);
+        state.flights.remove(&self.id);
         if self.is_multi {
             // Where there was a verdict, this changes nothing.
             state.link.learnt_nothing();
         }
-        if !self.has_landed
-            && let Some(run) = state.run_of(self.reading)
-        {
-            run.land(self.id, self.start);
+        if !self.has_landed {
+            state.land(self.id);
         }
         drop(state);
         if self.has_landed {
