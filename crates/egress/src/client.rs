@@ -7,19 +7,23 @@
 //! where hyper knows that a pooled connection was closed before any of it was sent, or the host says that it has not
 //! looked at it.
 
+use std::collections::HashMap;
 use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use domain::BoxFuture;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::percent_decode_str;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 use url::{Host, Url};
 
@@ -37,13 +41,15 @@ const MAX_HEADERS: usize = 128;
 /// What a host may send of one body before we have taken any: what TCP's own window grows to at most (Linux: 6 MiB of
 /// buffer, half of it window and rounded up), so that one stream fills as long a link as HTTP/1.1 does.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-/// The same for all bodies of a connection together. Sources share it: so wide that the bodies that some of them leave
-/// untaken for a while do not hold up the others.
-const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+/// What HTTP/2's largest window (RFC 9113, 6.9.1) has room for of these.
+const MOST_STREAMS: u32 = (1 << 31) / STREAM_WINDOW_BYTES - 1;
 /// How often a connection with streams is asked whether it is there, and how long it may take to say so. Otherwise a
 /// connection that died in silence would get all further requests too.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the pool waits for a place among a host's connections: as long as one takes to close, and shorter than idle
+/// ones are kept, or those that wait in vain would each open one when they go.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a request is made again at once that a host has not looked at.
 const MAX_UNSEEN: u32 = 2;
 
@@ -105,14 +111,17 @@ pub(crate) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> 
     None
 }
 
-/// Makes requests.
+/// Makes the requests of one source, over connections of its own.
 #[derive(Clone)]
 pub(crate) struct HttpClient {
     inner: Client<Connector, Full<Bytes>>,
 }
 
 impl HttpClient {
-    pub(crate) fn new(dialer: Dialer) -> Self {
+    /// With at most so many connections to a host at once.
+    pub(crate) fn new(dialer: Dialer, max_connections: usize) -> Self {
+        let streams = u32::try_from(max_connections).unwrap_or(MOST_STREAMS).clamp(1, MOST_STREAMS);
+        let connector = Connector { dialer, max_connections, hosts: Arc::default() };
         let inner = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -122,10 +131,11 @@ impl HttpClient {
             .http1_max_headers(MAX_HEADERS)
             .http2_max_header_list_size(MAX_HEAD_BYTES as u32)
             .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            // All streams of a connection may fill theirs.
+            .http2_initial_connection_window_size(STREAM_WINDOW_BYTES * streams)
             .http2_keep_alive_interval(PING_INTERVAL)
             .http2_keep_alive_timeout(PING_TIMEOUT)
-            .build(Connector { dialer });
+            .build(connector);
         Self { inner }
     }
 
@@ -181,31 +191,56 @@ pub(crate) fn add_credentials(headers: &mut HeaderMap, url: &Url) -> Result<(), 
     Ok(())
 }
 
-/// The dialer as hyper's pool calls it.
+/// None of a host's connections closed in time for another to be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("all connections to the host are in use")]
+struct Crowded;
+
+/// The room for connections at each host.
+type Hosts = HashMap<(Scheme, Option<Authority>), Arc<Semaphore>>;
+
+/// The dialer as hyper's pool calls it, within a bound for each host.
 #[derive(Clone)]
 struct Connector {
     dialer: Dialer,
+    max_connections: usize,
+    hosts: Arc<Mutex<Hosts>>,
+}
+
+impl Connector {
+    /// A connection's place among those to its host. hyper's pool asks for a connection whenever none is idle just then,
+    /// also when one is about to be; whoever waits here in vain gets that one.
+    async fn place(&self, uri: &Uri) -> Result<OwnedSemaphorePermit, Crowded> {
+        let places = {
+            let key = (uri.scheme().cloned().unwrap_or(Scheme::HTTP), uri.authority().cloned());
+            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(hosts.entry(key).or_insert_with(|| Arc::new(Semaphore::new(self.max_connections))))
+        };
+        let place = tokio::time::timeout(PLACE_TIMEOUT, places.acquire_owned()).await;
+        place.ok().and_then(Result::ok).ok_or(Crowded)
+    }
 }
 
 impl Service<Uri> for Connector {
     type Response = Transport;
-    type Error = DialError;
-    type Future = BoxFuture<'static, Result<Transport, DialError>>;
+    type Error = Box<dyn Error + Send + Sync>;
+    type Future = BoxFuture<'static, Result<Transport, Self::Error>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let dialer = self.dialer.clone();
+        let this = self.clone();
         Box::pin(async move {
+            let place = this.place(&uri).await?;
             let secure = uri.scheme_str() == Some("https");
             let host = Host::parse(uri.host().unwrap_or_default()).map_err(|cause| DialError::Refused {
                 reason: domain::AddressRefused(format!("the URL's host cannot be read: {cause}")),
                 address: None,
             })?;
             let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-            dialer.dial(host, port, secure, &mut |_| {}).await
+            Ok(this.dialer.dial(host, port, secure, &mut |_| {}).await?.at(place))
         })
     }
 }

@@ -31,7 +31,6 @@ pub use self::resolver::{Resolve, ResolveError, SystemResolver};
 pub use self::source::{HttpSources, SourceConfig, open_pipe};
 pub use self::tls::{TlsConfig, TlsError};
 
-use self::client::HttpClient;
 use self::dial::Dialer;
 
 /// All settings of this room.
@@ -90,8 +89,8 @@ impl Egress {
         // Own pools: a webhook never waits behind a source, nor meets a connection that one has used.
         let webhooks = dialer(config.notify.total_timeout, &[tls::HTTP_1]);
         let webhooks = Arc::new(Webhooks::new(webhooks, config.notify));
-        let client = HttpClient::new(dialer(config.source.connect_timeout, &[tls::HTTP_2, tls::HTTP_1]));
-        let sources = Arc::new(HttpSources::new(client, Arc::clone(&guard), clock, config.source));
+        let dialer = dialer(config.source.connect_timeout, &[tls::HTTP_2, tls::HTTP_1]);
+        let sources = Arc::new(HttpSources::new(dialer, Arc::clone(&guard), clock, config.source));
         Ok(Self { guard, sources, webhooks })
     }
 }

@@ -49,6 +49,7 @@ use self::prefetch::Prefetch;
 use self::ranged::Ranged;
 use self::spool::{SpoolBudget, Spooled, Supply};
 use crate::client::HttpClient;
+use crate::dial::Dialer;
 use crate::guard::Guard;
 
 /// Bytes of the first request: enough for a container's marks, little enough to wait for.
@@ -84,7 +85,7 @@ pub fn open_pipe(
 
 /// Opens sources over HTTP.
 pub struct HttpSources {
-    client: HttpClient,
+    dialer: Dialer,
     guard: Arc<Guard>,
     clock: Arc<dyn Clock>,
     config: Arc<SourceConfig>,
@@ -93,13 +94,13 @@ pub struct HttpSources {
 
 impl HttpSources {
     pub(crate) fn new(
-        client: HttpClient,
+        dialer: Dialer,
         guard: Arc<Guard>,
         clock: Arc<dyn Clock>,
         config: SourceConfig,
     ) -> Self {
         let budget = Arc::new(SpoolBudget::new(config.max_spooled_bytes));
-        Self { client, guard, clock, config: Arc::new(config), budget }
+        Self { dialer, guard, clock, config: Arc::new(config), budget }
     }
 
     async fn open_url(
@@ -109,7 +110,7 @@ impl HttpSources {
         wanted: Option<&TrackChoice>,
     ) -> Result<Arc<dyn Source>, Failure> {
         let fetcher = Fetcher::new(
-            self.client.clone(),
+            HttpClient::new(self.dialer.clone(), self.config.max_connections),
             Arc::clone(&self.guard),
             Arc::clone(&self.clock),
             Arc::clone(&self.config),

@@ -10,6 +10,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::client::TlsStream;
 
 use crate::tls::HTTP_2;
@@ -18,6 +19,8 @@ use crate::tls::HTTP_2;
 pub(crate) struct Transport {
     stream: Stream,
     written: Written,
+    /// Where connections are counted; free again once it is closed.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 enum Stream {
@@ -44,11 +47,20 @@ impl Written {
 
 impl Transport {
     pub(crate) fn plain(stream: TcpStream) -> Self {
-        Self { stream: Stream::Plain(TokioIo::new(stream)), written: Written::default() }
+        Self { stream: Stream::Plain(TokioIo::new(stream)), written: Written::default(), _place: None }
     }
 
     pub(crate) fn secure(session: TlsStream<TcpStream>) -> Self {
-        Self { stream: Stream::Secure(Box::new(TokioIo::new(session))), written: Written::default() }
+        Self {
+            stream: Stream::Secure(Box::new(TokioIo::new(session))),
+            written: Written::default(),
+            _place: None,
+        }
+    }
+
+    /// In this place among its host's connections.
+    pub(crate) fn at(self, place: OwnedSemaphorePermit) -> Self {
+        Self { _place: Some(place), ..self }
     }
 
     /// Stays readable when the connection has been handed on.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use domain::{Source, SourceOpener};
+use domain::Source;
 use testkit::host::{Host, Reply, Step};
 use testkit::nginx::{Nginx, Served};
 
-use crate::kit::{content, egress, open_with, read_all, read_exact, spec};
+use crate::kit::{content, open_with, read_all, read_exact};
 use crate::tls::Authority;
 
 const MB: usize = 1 << 20;
@@ -163,27 +163,4 @@ async fn a_body_in_chunks_without_length_comes_through_nginx_as_it_arrives() {
         assert!(read_all(&*serving.source).await.expect("the file") == file, "{by:?}");
         assert_eq!(serving.source.size().await, Ok(MB as u64), "{by:?}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn many_sources_of_one_host_share_a_connection() {
-    let authority = Authority::new();
-    let (certificate, key) = authority.certificate(&["127.0.0.1"]);
-    let file = content(2 * MB);
-    let (certificate, key) = (certificate.pem(), key.serialize_pem());
-    let files: [(&str, &[u8]); 3] =
-        [("v", &file), ("certificate.pem", certificate.as_bytes()), ("key.pem", key.as_bytes())];
-    let server = "ssl_certificate certificate.pem; ssl_certificate_key key.pem; max_ranges 0;";
-    let nginx = Nginx::start("ssl http2", server, &files);
-    let url = format!("https://{}/v", nginx.address);
-    let egress = egress(authority.trusted());
-    let mut sources = Vec::new();
-    for _ in 0..40 {
-        sources.push(egress.sources.open(&spec(&url), None).await.expect("a source"));
-    }
-    for source in sources {
-        assert!(read_all(&*source).await.expect("the file") == file);
-    }
-    let served = nginx.served(40).await;
-    assert!(served.iter().all(|one| one.connection == served[0].connection), "{served:?}");
 }

@@ -1,7 +1,7 @@
 //! Random access: how reads become requests, and what is noticed when a host does not play along.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use domain::{Retry, SourceOpener};
@@ -37,6 +37,43 @@ async fn reading_through_fetches_every_byte_once() {
     assert!(seen[0].header("user-agent").is_some_and(|agent| agent.starts_with("audio-extract/")));
     assert!(seen[0].header("if-range").is_none());
     assert!(seen[1..].iter().all(|seen| seen.header("if-range") == Some("\"v1\"")));
+}
+
+/// Sockets of this machine that are connected to a port, or about to be.
+fn connections_to(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("the system's table");
+    let is_to = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(2);
+        let port = format!(":{port:04X}");
+        // ESTABLISHED or SYN_SENT.
+        fields.next().is_some_and(|remote| remote.ends_with(&port))
+            && matches!(fields.next(), Some("01" | "02"))
+    };
+    table.lines().filter(is_to).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn however_the_reader_jumps_a_source_has_no_more_connections_than_it_may() {
+    let file = content(16 * MB);
+    let (served, most) = (file.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&most);
+    let host = Host::start(move |seen| {
+        // A way as long as to another town: requests are under way at once.
+        std::thread::sleep(Duration::from_millis(10));
+        let port = seen.header("host").and_then(|host| host.rsplit(':').next()?.parse().ok());
+        count.fetch_max(connections_to(port.expect("a port")), Ordering::SeqCst);
+        Reply::file(seen, &served, &[TAG])
+    })
+    .await;
+    let source = open(&host.url("/v.mp4")).await.expect("a source");
+    source.plan(vec![0..8 * MB as u64, 8 * MB as u64 + 1..16 * MB as u64]);
+    for jump in 0..30 {
+        let offset = jump * 7919 * 1009 % (12 * MB);
+        for step in 0..6 {
+            read_exact(&*source, offset + step * 100_000, 100_000).await.expect("what lies there");
+        }
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 4);
 }
 
 #[tokio::test]
