@@ -67,6 +67,8 @@ impl Muxer {
         unsafe {
             (*self.context).pb = self.output.as_ptr();
             (*self.context).flags |= sys::AVFMT_FLAG_BITEXACT;
+            // Writes out when the buffer is full, not with each packet: there are a hundred in a buffer.
+            (*self.context).flush_packets = 0;
             let stream =
                 sys::avformat_new_stream(self.context, ptr::null()).as_mut().ok_or(AvError::MEMORY)?;
             stream.time_base = sys::AVRational { num: 1, den: rate };
