@@ -312,6 +312,25 @@ fn other_readers_find_it_where_it_belongs() {
 }
 
 #[test]
+fn it_is_the_same_however_many_threads_encode() {
+    let by = |encoder_threads| {
+        let limits = AvLimits { encoder_threads, ..AvLimits::default() };
+        let file = tempfile::NamedTempFile::new().expect("a result's file");
+        let mut host = FileHost::open(&TAGGED.mp4());
+        let result = run(&mut host, preserved(AudioFormat::Flac), limits, file.path()).expect("a result");
+        Made { result, file, host }
+    };
+    let (alone, together) = (by(1), by(3));
+    let said = mutagen(&together, AudioFormat::Flac);
+    assert!(said.contains(TEXTS[0]) && said.contains("picture"), "{said}");
+    output_of(
+        Command::new("flac").args(["--test", "--silent", "--warnings-as-errors"]).arg(together.file.path()),
+    );
+    let bytes = |made: &Made| std::fs::read(made.file.path()).expect("a result");
+    assert!(bytes(&alone) == bytes(&together), "three threads make another file");
+}
+
+#[test]
 fn what_is_beyond_a_limit_is_left_out_and_said() {
     use MetadataPart::{Chapters, Cover, Tags};
     let limits = AvLimits::default;
