@@ -102,9 +102,17 @@ pub(crate) fn egress(settings: &Settings, scratch: PathBuf) -> Result<Egress, St
         .map_err(|cause| Stop::Failed(format!("outbound connections: {cause}")))
 }
 
+/// How many extractions a process is started for.
+#[derive(Clone, Copy)]
+pub(crate) enum Extractions {
+    One,
+    Many,
+}
+
 /// The sandbox and the zygote; refuses where a wall is missing.
-pub(crate) async fn supervisor(settings: &Settings) -> Result<Supervisor, Stop> {
+pub(crate) async fn supervisor(settings: &Settings, extractions: Extractions) -> Result<Supervisor, Stop> {
     let config = SupervisorConfig {
+        prepares_codecs: matches!(extractions, Extractions::Many),
         max_memory_bytes: settings.child_memory_bytes,
         max_cpu_secs: settings.child_cpu.as_secs().max(1),
         stall_timeout: settings.child_stall_timeout,

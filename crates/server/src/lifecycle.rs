@@ -78,7 +78,7 @@ async fn start_worker(
     parts: &mut JoinSet<&'static str>,
     stop: &CancellationToken,
 ) -> Result<(), Stop> {
-    let supervisor = boot::supervisor(&node.settings).await?;
+    let supervisor = boot::supervisor(&node.settings, boot::Extractions::Many).await?;
     let (extract, deliver, sweep) = (node.extract_loop(supervisor), node.deliver_loop(), node.sweep_loop());
     if node.rows.store.is_embedded() {
         // The data folder is locked, so whoever held a lease is gone. Nobody asks for a status before that shows.

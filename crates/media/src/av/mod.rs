@@ -151,11 +151,14 @@ pub(crate) fn run(order: AvOrder, host: &mut dyn Host) -> Result<Extracted, Fail
     pipeline::extract(order, host)
 }
 
-/// Loads and registers all that libav needs, before the jail closes. Starts no thread. Fails where libav, in the version
-/// that this was built for, is not there.
-pub(crate) fn warm() -> Result<(), String> {
+/// Loads libav, before the jail closes, and prepares the codecs if it is to. Starts no thread. Fails where libav, in the
+/// version that this was built for, is not there.
+pub(crate) fn load(prepares_codecs: bool) -> Result<(), String> {
     #[cfg(not(test))]
     binding::bind()?;
-    warm::warm();
+    warm::silence();
+    if prepares_codecs {
+        warm::warm();
+    }
     Ok(())
 }

@@ -20,12 +20,15 @@ const COMMON: [sys::AVCodecID; 6] = [
     sys::AVCodecID::AV_CODEC_ID_WMAV2,
 ];
 
+/// What libav would log is of no use to anybody here, and the child has nowhere to write it.
+pub(super) fn silence() {
+    // SAFETY: sets a global, before there are threads.
+    unsafe { sys::av_log_set_level(sys::AV_LOG_QUIET) };
+}
+
 /// Opens and closes every encoder and the common decoders. One that does not open is found out by the job that needs
 /// it. Nothing here starts a thread: every codec is told to use one.
 pub(super) fn warm() {
-    // What libav would log is of no use to anybody here, and the child has nowhere to write it.
-    // SAFETY: sets a global, before there are threads.
-    unsafe { sys::av_log_set_level(sys::AV_LOG_QUIET) };
     for format in AudioFormat::ALL {
         let output = OutputSpec::plain(format);
         let given = Given { rate: 48_000, channels: 2, depth: 16 };

@@ -28,6 +28,8 @@ use conversation::{Conversation, Talked};
 pub struct SupervisorConfig {
     /// The program that is started as zygote; its `main` begins with [`crate::run_if_zygote`].
     pub program: PathBuf,
+    /// Whether every codec is tried before the first child: 7 ms for the zygote, which each of its children is spared.
+    pub prepares_codecs: bool,
     /// Private memory of one child, in bytes.
     pub max_memory_bytes: u64,
     /// Processor time of one child over all its threads, in seconds.
@@ -45,6 +47,7 @@ impl Default for SupervisorConfig {
         Self {
             // The kernel's name for the running program, which holds even if the file was replaced meanwhile.
             program: PathBuf::from("/proc/self/exe"),
+            prepares_codecs: true,
             // The ffmpeg command peaks at 64 MB on ordinary files; a moov box of hundreds of MB still fits.
             max_memory_bytes: 1 << 30,
             // AAC, the slowest encoder, does 40 times real time, so an hour covers 40 hours of audio.
@@ -127,7 +130,7 @@ impl Supervisor {
     ///
     /// What is missing, and what to do about it.
     pub async fn start(config: SupervisorConfig) -> Result<Self, MediaError> {
-        let zygote = Zygote::start(config.program.clone()).await.map_err(MediaError::Zygote)?;
+        let zygote = Self::start_zygote(&config).await.map_err(MediaError::Zygote)?;
         let supervisor = Self { config, zygote: Mutex::new(zygote), running: AtomicU32::new(0) };
         let (talked, ended) = supervisor.try_attack(Attack::None, Walls::ALL).await?;
         match talked {
@@ -238,9 +241,13 @@ impl Supervisor {
         let mut zygote = self.zygote.lock().await;
         if zygote.is_spent() {
             tracing::warn!("replacing the media zygote");
-            *zygote = Zygote::start(self.config.program.clone()).await?;
+            *zygote = Self::start_zygote(&self.config).await?;
         }
         Ok(Arc::clone(&zygote))
+    }
+
+    async fn start_zygote(config: &SupervisorConfig) -> io::Result<Arc<Zygote>> {
+        Zygote::start(config.program.clone(), config.prepares_codecs).await
     }
 }
 

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
 use tokio::sync::oneshot;
 
-use super::MARKER;
 use super::control::{Command, Exit, Report, Ticket, receive_report, send_command};
+use super::{MARKER, PREPARING};
 
 /// What became of a child, or of the wish for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +40,8 @@ pub(crate) struct Zygote {
 }
 
 impl Zygote {
-    /// Starts one and waits until it is ready.
-    pub(crate) async fn start(program: PathBuf) -> io::Result<Arc<Self>> {
+    /// Starts one, which prepares the codecs if it is to, and waits until it is ready.
+    pub(crate) async fn start(program: PathBuf, prepares_codecs: bool) -> io::Result<Arc<Self>> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let control = Arc::new(ours);
@@ -52,7 +52,8 @@ impl Zygote {
         // (PR_SET_PDEATHSIG), and a runtime's threads come and go.
         std::thread::Builder::new().name("media-zygote".to_owned()).spawn(move || {
             let (control, waiting) = thread;
-            keep(&program, control.as_fd(), theirs, &waiting, tell_ready);
+            let process = start(&program, theirs, prepares_codecs);
+            keep(process, control.as_fd(), &waiting, tell_ready);
             // Dropping the senders tells every job that is left.
             lock(&waiting).take();
         })?;
@@ -149,15 +150,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The thread: starts the zygote, passes on its reports, and reaps it.
+/// The thread, once it has started the zygote: passes on its reports, and reaps it.
 fn keep(
-    program: &Path,
+    started: io::Result<std::process::Child>,
     control: BorrowedFd<'_>,
-    theirs: OwnedFd,
     waiting: &Waiting,
     tell_ready: oneshot::Sender<io::Result<()>>,
 ) {
-    let mut process = match start(program, theirs) {
+    let mut process = match started {
         Ok(process) => process,
         Err(cause) => {
             // Who started it may have been dropped.
@@ -189,10 +189,10 @@ fn keep(
     }
 }
 
-fn start(program: &Path, control: OwnedFd) -> io::Result<std::process::Child> {
+fn start(program: &Path, control: OwnedFd, prepares_codecs: bool) -> io::Result<std::process::Child> {
     let mut command = Program::new(program);
     // An empty environment: it may hold secrets, and libav's libraries read it.
-    command.arg(MARKER).env_clear().current_dir("/");
+    command.arg(MARKER).args(prepares_codecs.then_some(PREPARING)).env_clear().current_dir("/");
     command.stdin(Stdio::from(control)).stdout(Stdio::null());
     // SAFETY: between fork and exec only system calls are made, which is all that is allowed there.
     unsafe { command.pre_exec(set_up) };

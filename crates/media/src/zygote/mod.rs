@@ -21,6 +21,8 @@ pub(crate) use keeper::{Ended, Running, Zygote};
 
 /// The first argument of a process that is to be a zygote.
 const MARKER: &str = "--media-zygote";
+/// The second, if it is to prepare the codecs.
+const PREPARING: &str = "--prepare-codecs";
 
 /// Turns this process into a zygote, if it was started as one, and then never returns.
 ///
@@ -52,7 +54,8 @@ fn serve() -> ! {
         eprintln!("the media zygote could not set itself up");
         exit(1);
     };
-    if let Err(cause) = av::warm() {
+    let prepares_codecs = std::env::args_os().nth(2).is_some_and(|argument| argument == PREPARING);
+    if let Err(cause) = av::load(prepares_codecs) {
         eprintln!("libav cannot be loaded: {cause}");
         exit(1);
     }

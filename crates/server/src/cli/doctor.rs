@@ -73,7 +73,7 @@ fn clock(findings: &mut Findings) -> Result<(), Stop> {
 
 /// That libav can be loaded at all is seen by the zygote having started.
 async fn sandbox(settings: &Settings, findings: &mut Findings) -> Result<(), Stop> {
-    let supervisor = match boot::supervisor(settings).await {
+    let supervisor = match boot::supervisor(settings, boot::Extractions::One).await {
         Ok(supervisor) => supervisor,
         Err(Stop::Failed(reason) | Stop::Usage(reason)) => {
             let remedy = "Run on Linux 5.13 or later, with Landlock and seccomp not switched off by a container profile";

@@ -149,7 +149,7 @@ fn known<T>(option: &str, text: &str, parsed: Option<T>, choices: &str) -> Resul
 async fn extract(settings: &Settings, plan: &Plan, progress: &Shown) -> Result<(Extracted, Fetched), Stop> {
     let draft = plan.into.draft()?;
     let source = plan.source.open(settings, plan.output.track.as_ref()).await?;
-    let supervisor = boot::supervisor(settings).await?;
+    let supervisor = boot::supervisor(settings, boot::Extractions::One).await?;
     let name = plan.source.name();
     let order = ExtractOrder {
         source: Arc::clone(&source),

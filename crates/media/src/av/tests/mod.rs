@@ -92,7 +92,7 @@ struct Made {
 }
 
 fn run(host: &mut FileHost, output: OutputSpec, limits: AvLimits, into: &Path) -> Result<Extracted, Failure> {
-    super::warm().expect("libav");
+    super::load(true).expect("libav");
     let into = File::options().read(true).write(true).truncate(true).open(into).expect("a result's file");
     super::run(AvOrder { output, limits, into }, host)
 }
