@@ -47,8 +47,8 @@ pub use loudness::{Loudness, LoudnessReport, MeasuredLoudness};
 pub use metadata::MetadataPart;
 pub use output::{Bitrate, ChannelCount, OutputSpec, Quality, SampleRate, Span, TrackChoice};
 pub use ports::{
-    AddressPolicy, AddressRefused, BoxFuture, Clock, ExtractOrder, Extracted, Extractor, Fetched, Method,
-    Notice, Notifier, Playlist, PlaylistKind, ProgressSink, Source, SourceOpener,
+    Access, AddressPolicy, AddressRefused, BoxFuture, Clock, ExtractOrder, Extracted, Extractor, Fetched,
+    Method, Notice, Notifier, Playlist, PlaylistKind, ProgressSink, Source, SourceOpener,
 };
 pub use retry::RetryPolicy;
 pub use secret::Secret;

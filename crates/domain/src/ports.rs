@@ -99,6 +99,18 @@ pub struct Playlist {
     pub is_one_track: bool,
 }
 
+/// In what order the bytes of a source can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// In any.
+    Random,
+    /// From the first to the last as they arrive: what lies ahead is waited for, what lies behind is there.
+    InOrder {
+        /// Whether the length is known before the end has come.
+        is_sized: bool,
+    },
+}
+
 /// Random access to a media file, wherever it lies. Implemented by egress (HTTP) and by files on disk.
 ///
 /// Every method may be called from any task; reads may overlap.
@@ -109,6 +121,11 @@ pub trait Source: Send + Sync {
 
     /// The length in bytes, if it is known by now.
     fn known_size(&self) -> Option<u64>;
+
+    /// In what order its bytes can be had by now.
+    fn access(&self) -> Access {
+        Access::Random
+    }
 
     /// Reads up to `max_bytes` bytes from `offset`; fewer may come, none only at the end.
     fn read_at(&self, offset: u64, max_bytes: usize) -> BoxFuture<'_, Result<Vec<u8>, Failure>>;

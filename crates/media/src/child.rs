@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use domain::{Playlist, Step};
+use domain::{Access, Playlist, Step};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use crate::ahead::Ahead;
@@ -48,7 +48,8 @@ fn live(socket: OwnedFd, into: OwnedFd, zygote: Pid) -> i32 {
     let Ok((socket, into)) = jail::hand_over(socket, into) else {
         return NO_ORDER;
     };
-    let mut host = SocketHost { socket, said: None, ahead: Ahead::default(), playlist: None };
+    let mut host =
+        SocketHost { socket, said: None, ahead: Ahead::default(), access: Access::Random, playlist: None };
     let Some(order) = host.order() else {
         return NO_ORDER;
     };
@@ -69,8 +70,8 @@ fn work(order: Order, into: File, host: &mut SocketHost, parent: Pid) -> Option<
             let socket = &mut host.socket;
             attempt(attack, Scene { limits: order.limits, parent, into: &into, socket })
         }
-        Task::Extract { output, limits, playlist } => {
-            host.playlist = playlist;
+        Task::Extract { output, limits, access, playlist } => {
+            (host.access, host.playlist) = (access, playlist);
             Some(match av::run(AvOrder { output, limits, into }, host) {
                 Ok(extracted) => FromChild::Done(extracted),
                 Err(failure) => FromChild::Failed(failure),
@@ -87,6 +88,8 @@ struct SocketHost {
     said: Option<(Step, Instant)>,
     ahead: Ahead,
     /// What the order says of the source.
+    access: Access,
+    /// The same.
     playlist: Option<Playlist>,
 }
 
@@ -180,6 +183,10 @@ impl Host for SocketHost {
             self.said = Some((step, Instant::now()));
             let _ = self.send(&FromChild::Progress { step, fraction });
         }
+    }
+
+    fn access(&self) -> Access {
+        self.access
     }
 
     fn playlist(&self) -> Option<Playlist> {

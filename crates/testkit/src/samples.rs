@@ -125,6 +125,10 @@ const RECIPES: &[(&str, &str)] = &[
     ("late.mkv", "-i {picture} -itsoffset 1 -i {sound} -t 6 -c:v copy -c:a flac"),
     ("late.ts", "-i {picture} -itsoffset 1 -i {sound} -t 6 -c:v copy -c:a mp2 -f mpegts"),
     ("hole.mkv", "-i {picture} -i {sound} -af aselect=not(between(t\\,2\\,3)) -c:v copy -c:a flac"),
+    // So long that looking for what their headers leave open comes to an end before they do.
+    ("long.ts", "-stream_loop 5 -i {picture} -stream_loop 5 -i {sound} -c:v copy -c:a aac -f mpegts"),
+    ("long.mpg", "-stream_loop 5 -i {picture} -stream_loop 5 -i {sound} -c:v mpeg2video -c:a mp2 -f mpeg"),
+    ("long.flv", "-stream_loop 5 -i {picture} -stream_loop 5 -i {cd} -c:v copy -c:a aac"),
     // One of each kind that is seldom met.
     ("pcm.w64", "-i {sound} -c:a pcm_s16le -f w64"),
     ("pcm.aiff", "-i {sound} -c:a pcm_s16be"),

@@ -24,7 +24,7 @@ mod tracks;
 use std::ops::Range;
 use std::sync::Arc;
 
-use domain::{BoxFuture, Failure, Fetched, Playlist, PlaylistKind, Source, TrackChoice};
+use domain::{Access, BoxFuture, Failure, Fetched, Playlist, PlaylistKind, Source, TrackChoice};
 use url::Url;
 
 pub(crate) use self::error::PlaylistError;
@@ -158,6 +158,10 @@ impl Source for Listed {
 
     fn known_size(&self) -> Option<u64> {
         self.source.known_size()
+    }
+
+    fn access(&self) -> Access {
+        self.source.access()
     }
 
     fn read_at(&self, offset: u64, max_bytes: usize) -> BoxFuture<'_, Result<Vec<u8>, Failure>> {

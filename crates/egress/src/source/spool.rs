@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use domain::{BoxFuture, Failure, Fetched, Source};
+use domain::{Access, BoxFuture, Failure, Fetched, Source};
 use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -166,6 +166,13 @@ impl Source for Spooled {
     fn known_size(&self) -> Option<u64> {
         let reached = self.reached.borrow();
         self.announced.or(matches!(reached.end, Some(Ok(()))).then_some(reached.bytes))
+    }
+
+    fn access(&self) -> Access {
+        match self.reached.borrow().end {
+            Some(Ok(())) => Access::Random,
+            _ => Access::InOrder { is_sized: self.announced.is_some() },
+        }
     }
 
     fn read_at(&self, offset: u64, max_bytes: usize) -> BoxFuture<'_, Result<Vec<u8>, Failure>> {

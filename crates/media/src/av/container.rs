@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use domain::Failure;
+use domain::{Access, Failure};
 
 use super::ffi::AvError;
 use super::input::Input;
@@ -34,7 +34,6 @@ pub(super) fn name(input: &mut Input<'_>) -> Result<&'static str, Failure> {
 /// whole of it.
 pub(super) fn check_complete(input: &mut Input<'_>, track: &Track) -> Result<bool, Failure> {
     if input.is_stream() {
-        // Its length would have to be waited for.
         return Ok(false);
     }
     match input.container() {
@@ -84,32 +83,40 @@ pub(super) fn too_many_streams(limits: &AvLimits) -> Failure {
 
 /// Where an mp4 or mov without its index ends: within which outermost box.
 fn torn_box(input: &mut Input<'_>) -> Result<Option<String>, Failure> {
-    /// Real files have five or so.
-    const MOST_BOXES: usize = 64;
-    if input.container() != "mp4" || input.is_stream() {
+    if input.container() != "mp4" || input.access() != Access::Random {
         return Ok(None);
     }
-    let (size, mut at) = (input.size()?, 0);
+    let size = input.size()?;
+    let found = outermost_box(input, |name, end| name == "moov" || end.is_none_or(|end| end > size))?;
+    Ok(found
+        .filter(|name| name != "moov")
+        .map(|name| format!("ends after {size} bytes, within its `{name}` box and before its index")))
+}
+
+/// The first of an mp4's outermost boxes for whose name and end this holds; it has no end that is beyond all numbers.
+pub(super) fn outermost_box(
+    input: &mut Input<'_>,
+    is_it: impl Fn(&str, Option<u64>) -> bool,
+) -> Result<Option<String>, Failure> {
+    /// Real files have five or so.
+    const MOST_BOXES: usize = 64;
+    let mut at = 0;
     for _ in 0..MOST_BOXES {
-        let mut head = [0; 16];
-        let got = input.read_at(at, &mut head)?;
-        let Some((name, bytes)) = parse_box(&head[..got]) else { return Ok(None) };
-        at = match at.checked_add(bytes) {
-            _ if name == "moov" => return Ok(None),
-            Some(end) if end <= size => end,
-            _ => {
-                return Ok(Some(format!(
-                    "ends after {size} bytes, within its `{name}` box and before its index"
-                )));
-            }
-        };
+        let head = bytes_at(input, at, 16)?;
+        let Some((name, bytes)) = parse_box(&head) else { return Ok(None) };
+        let end = at.checked_add(bytes);
+        if is_it(name, end) {
+            return Ok(Some(name.to_owned()));
+        }
+        let Some(end) = end else { return Ok(None) };
+        at = end;
     }
     Ok(None)
 }
 
 /// Whether no sound could be had because a broadcaster sells the key.
 pub(super) fn is_locked(input: &mut Input<'_>) -> Result<bool, Failure> {
-    Ok(input.container() == "ts" && is_scrambled(&first_bytes(input, BROADCAST_BYTES)?))
+    Ok(input.container() == "ts" && is_scrambled(&bytes_at(input, 0, BROADCAST_BYTES)?))
 }
 
 /// Whether it was written by a program that did not know its length and never said it.
@@ -214,21 +221,21 @@ fn matroska_head(input: &mut Input<'_>) -> Result<Option<MatroskaHead>, Failure>
 
 /// The first bytes of the source, which hold the marks.
 fn head(input: &mut Input<'_>) -> Result<Vec<u8>, Failure> {
-    first_bytes(input, HEAD_BYTES)
+    bytes_at(input, 0, HEAD_BYTES)
 }
 
-/// So many of its first bytes, if it has them.
-fn first_bytes(input: &mut Input<'_>, most: usize) -> Result<Vec<u8>, Failure> {
-    let mut head = vec![0; most];
+/// So many bytes from there, if it has them.
+fn bytes_at(input: &mut Input<'_>, offset: u64, most: usize) -> Result<Vec<u8>, Failure> {
+    let mut bytes = vec![0; most];
     let mut filled = 0;
-    while filled < head.len() {
-        match input.read_at(filled as u64, &mut head[filled..])? {
+    while filled < bytes.len() {
+        match input.read_at(offset.saturating_add(filled as u64), &mut bytes[filled..])? {
             0 => break,
             count => filled += count,
         }
     }
-    head.truncate(filled);
-    Ok(head)
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 #[cfg(test)]

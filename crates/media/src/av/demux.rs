@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use domain::{Failure, OutputSpec};
+use domain::{Access, Failure, OutputSpec};
 
 use super::ffi::AvError;
 use super::input::Input;
@@ -33,6 +33,8 @@ pub(super) struct Demux<'h> {
     expected_secs: Option<f64>,
     /// It ends where it ends, also in the middle of a packet.
     is_endless: bool,
+    /// Whether its end is asked for what it says of the whole once it has come.
+    awaits_end: bool,
     /// The end of what was read of any stream that is watched.
     reach_secs: f64,
     origin_secs: Option<f64>,
@@ -55,7 +57,7 @@ impl<'h> Demux<'h> {
         limits: &AvLimits,
         output: &OutputSpec,
     ) -> Result<Self, Failure> {
-        let mut input = Input::open(host, limits)?;
+        let mut input = Input::open(host, limits, output.preserve_metadata)?;
         let playlist = input.playlist();
         let duration_secs = playlist.map(|playlist| playlist.duration_secs).or(input.duration_secs());
         let format = container::name(&mut input)?.to_owned();
@@ -63,8 +65,10 @@ impl<'h> Demux<'h> {
         let tracks = input.tracks();
         let track = choose(&tracks, output.track.as_ref())?.clone();
         let is_endless = container::is_endless(&mut input)?;
-        let is_whole = is_endless || container::check_complete(&mut input, &track)?;
+        let knows_size = input.access() != Access::InOrder { is_sized: false };
+        let is_whole = is_endless || (knows_size && container::check_complete(&mut input, &track)?);
         let mut demux = Self {
+            awaits_end: !is_endless && input.access() != Access::Random,
             expected_secs: match playlist {
                 // The sound may end before the picture, whose time it is.
                 Some(_) if input.container() == "mp4" && has_picture(&tracks) => None,
@@ -112,7 +116,8 @@ impl<'h> Demux<'h> {
 
     /// Says which bytes will be read, where the container lists them.
     fn plan(&mut self) {
-        if self.input.is_stream() {
+        if self.input.access() != Access::Random {
+            // Who asks for several ranges at once waits for the last of them.
             return;
         }
         let until_secs = self.end_secs.map(|end| end + self.zero_secs.unwrap_or(0.0) + BEYOND_SECS);
@@ -162,7 +167,7 @@ impl<'h> Demux<'h> {
                 Some(packet) => Some(packet),
                 None => self.read_any()?,
             }) else {
-                return Ok(None);
+                return self.check_late().map(|()| None);
             };
             if packet.stream() == self.track.index {
                 break packet;
@@ -175,6 +180,20 @@ impl<'h> Demux<'h> {
         self.ending.last_ticks = packet.duration().unwrap_or(self.ending.longest_ticks);
         self.ending.longest_ticks = self.ending.longest_ticks.max(self.ending.last_ticks);
         Ok(Some(packet))
+    }
+
+    /// What could not be asked of a source whose end was still to come.
+    fn check_late(&mut self) -> Result<(), Failure> {
+        if !std::mem::take(&mut self.awaits_end) {
+            return Ok(());
+        }
+        self.input.has_ended();
+        let tracks = self.input.tracks();
+        let track = tracks.get(self.track.index).unwrap_or(&self.track);
+        if container::check_complete(&mut self.input, track)? {
+            self.expected_secs = None;
+        }
+        Ok(())
     }
 
     /// The next packet of any kept stream; what cannot be read is skipped.

@@ -6,24 +6,21 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use domain::{Failure, Playlist};
+use domain::{Access, Failure, Playlist};
 use ffmpeg_sys_next as sys;
 
 use super::ffi::{AvError, Layout, Options, TimeBase, text};
-use super::fragments::gather;
+use super::fragments::{gather, take_in_front};
 use super::mux::Parameters;
 use super::packet::Packet;
 use super::reader::Reader;
 use super::track::{Kind, Track};
-use super::{AvLimits, Host, container, failures, whitelist};
+use super::{AvLimits, Host, arriving, container, failures, whitelist};
 
 /// libav's own buffer: for headers, which it reads byte by byte.
 const BUFFER_BYTES: usize = 64 << 10;
 /// How far into the stream libav may look for parameters that the header does not give, in microseconds.
 const ANALYZE_MICROS: i64 = 10_000_000;
-
-/// How libav asks for another place in the source, or for its size.
-type Seek = Option<unsafe extern "C" fn(*mut c_void, i64, c_int) -> i64>;
 
 /// An opened container.
 pub(super) struct Input<'h> {
@@ -34,12 +31,15 @@ pub(super) struct Input<'h> {
     demuxer: String,
     /// How long the file is by its own index of fragments, of which libav is not told.
     indexed_secs: Option<f64>,
+    access: Access,
+    /// Whether it is an mp4 of which libav knows only the fragments that it has come to.
+    is_unfolding: bool,
     playlist: Option<Playlist>,
 }
 
 impl<'h> Input<'h> {
-    /// Opens whatever it is, if it is media.
-    pub(super) fn open(host: &'h mut dyn Host, limits: &AvLimits) -> Result<Self, Failure> {
+    /// Opens whatever it is, if it is media. Where `needs_all`, what its end may say is read before anything else.
+    pub(super) fn open(host: &'h mut dyn Host, limits: &AvLimits, needs_all: bool) -> Result<Self, Failure> {
         let reader = Reader::new(host);
         let playlist = reader.playlist();
         let mut input = Self {
@@ -48,10 +48,13 @@ impl<'h> Input<'h> {
             reader: Box::into_raw(Box::new(reader)),
             demuxer: String::new(),
             indexed_secs: None,
+            access: Access::Random,
+            is_unfolding: false,
             playlist,
         };
         input.connect().map_err(|cause| failures::internal("the reader", cause))?;
         let format = input.recognise(limits)?;
+        input.keep_to_order(needs_all)?;
         input.gather_fragments()?;
         input.read_header(format, limits).map_err(|cause| container::headless(&mut input, limits, cause))?;
         if input.wants_a_closer_look() {
@@ -76,11 +79,10 @@ impl<'h> Input<'h> {
             return Err(AvError::MEMORY);
         }
         let (opaque, size) = (self.reader.cast::<c_void>(), BUFFER_BYTES as c_int);
-        // A stream has no end to jump to until all of it is there: without the means to, libav does not try.
-        let seek: Seek = if self.is_stream() { None } else { Some(on_seek) };
         // SAFETY: the buffer is handed over; the reader outlives the context (see `drop`).
-        self.io =
-            unsafe { sys::avio_alloc_context(buffer.cast(), size, 0, opaque, Some(on_read), None, seek) };
+        self.io = unsafe {
+            sys::avio_alloc_context(buffer.cast(), size, 0, opaque, Some(on_read), None, Some(on_seek))
+        };
         if self.io.is_null() {
             // SAFETY: it was not taken over.
             unsafe { sys::av_free(buffer) };
@@ -120,12 +122,31 @@ impl<'h> Input<'h> {
         Ok(format)
     }
 
-    /// Brings the heads of a fragmented mp4 near, which libav is about to walk over.
+    /// Where it is read in order, libav is told not to jump to the end for an index or a duration: it would wait for all
+    /// of the source. It may still step back, to what is there.
+    fn keep_to_order(&mut self, needs_all: bool) -> Result<(), Failure> {
+        self.access = arriving::access(self, needs_all)?;
+        let Access::InOrder { is_sized } = self.access else { return Ok(()) };
+        self.is_unfolding = arriving::is_fragmented(self)?;
+        // SAFETY: the context is connected and ours.
+        unsafe { (*self.io).seekable = 0 };
+        if !is_sized {
+            self.reader().hide_size();
+        }
+        Ok(())
+    }
+
+    /// Brings the heads of a fragmented mp4 near, which libav is about to walk over; where they are still to come, only
+    /// what is in front of them.
     fn gather_fragments(&mut self) -> Result<(), Failure> {
-        if self.container() != "mp4" || self.is_stream() {
+        if self.container() != "mp4" {
             return Ok(());
         }
-        if let Some(fragments) = gather(self.reader()).map_err(|_| failures::gone())? {
+        let fragments = match self.access {
+            Access::Random => gather(self.reader()),
+            Access::InOrder { .. } => take_in_front(self.reader()).map(Some),
+        };
+        if let Some(fragments) = fragments.map_err(|_| failures::gone())? {
             self.indexed_secs = fragments.secs;
             self.read_directly();
             // What libav has in its buffer from recognising the format is read again from where the heads are.
@@ -215,7 +236,17 @@ impl<'h> Input<'h> {
         self.playlist
     }
 
-    /// Whether it is read from its start to its end while it arrives.
+    /// In what order it is read.
+    pub(super) fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Says that its end has come, so that what it knows of itself is all that there is.
+    pub(super) fn has_ended(&mut self) {
+        self.is_unfolding = false;
+    }
+
+    /// Whether it is the segments of a playlist, which are read in order and of which no mark speaks of the whole.
     pub(super) fn is_stream(&self) -> bool {
         self.playlist.is_some_and(|playlist| playlist.is_stream)
     }
@@ -281,7 +312,9 @@ impl<'h> Input<'h> {
     /// What streams there are.
     pub(super) fn tracks(&self) -> Vec<Track> {
         let count = self.format_context().nb_streams as usize;
-        let longest = |secs: Option<f64>| secs.into_iter().chain(self.indexed_secs).max_by(f64::total_cmp);
+        let longest = |secs: Option<f64>| {
+            secs.filter(|_| !self.is_unfolding).into_iter().chain(self.indexed_secs).max_by(f64::total_cmp)
+        };
         let described = (0..count).filter_map(|index| self.stream(index)).map(describe);
         described.map(|track| Track { duration_secs: longest(track.duration_secs), ..track }).collect()
     }
@@ -434,6 +467,9 @@ unsafe extern "C" fn on_seek(opaque: *mut c_void, offset: i64, whence: c_int) ->
     let reader = unsafe { &mut *opaque.cast::<Reader<'_>>() };
     let seek = || -> Option<i64> {
         let base = match whence & !sys::AVSEEK_FORCE {
+            // An error would be taken for a size by the MP3 demuxer, and its tag of the length for a lie.
+            sys::AVSEEK_SIZE if reader.hides_size() => return Some(0),
+            sys::SEEK_END if reader.hides_size() => return None,
             sys::AVSEEK_SIZE => return reader.size().ok().and_then(|size| i64::try_from(size).ok()),
             sys::SEEK_SET => 0,
             sys::SEEK_CUR => i64::try_from(reader.position()).ok()?,

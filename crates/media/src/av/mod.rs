@@ -1,15 +1,16 @@
 //! The extraction itself: libav, run inside the confined child.
 //!
 //! Start with `pipeline`. What it stands on, from the source to the result: `reader` (bytes of the host), `fragments`
-//! (of an mp4, brought near), `input` (the container), `track`, `container` and `marks` (which stream,
-//! where, whole?), `demux`. Then either `copy` (packets as they are) or `decode`, `playback` (sound as a correct player
-//! would play it, by `timeline`, cut to the `part` that was asked for), `resample`, `quality` (the table), `codec`,
-//! `crew` and `flac` (several encoders at once), `encode`. To `normalize`, `loudness` measures and limits, `levelled`
-//! sits between the two, and `rehear` listens to what was made. Last
-//! `tags` (what is no sound), `mux` and `output`.
+//! (of an mp4, brought near), `input` (the container), `arriving` (is it read before all of it is there?), `track`,
+//! `container` and `marks` (which stream, where, whole?), `demux`. Then either `copy` (packets as they are) or `decode`,
+//! `playback` (sound as a correct player would play it, by `timeline`, cut to the `part` that was asked for),
+//! `resample`, `quality` (the table), `codec`, `crew` and `flac` (several encoders at once), `encode`. To `normalize`,
+//! `loudness` measures and limits, `levelled` sits between the two, and `rehear` listens to what was made. Last `tags`
+//! (what is no sound), `mux` and `output`.
 //! `whitelist` says what may be opened at all; `binding` finds libav's functions, `ffi` and `packet` own its values;
 //! `failures` has the sentences, `progress` tells how far it is.
 
+mod arriving;
 #[cfg(not(test))] // This room's own tests run libav where they are, and are linked with it.
 mod binding;
 mod codec;
@@ -50,7 +51,7 @@ mod whitelist;
 use std::fs::File;
 use std::ops::Range;
 
-use domain::{Extracted, Failure, OutputSpec, Playlist, Step};
+use domain::{Access, Extracted, Failure, OutputSpec, Playlist, Step};
 
 /// What has been learnt of the source once its header is read.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +80,10 @@ pub(crate) trait Host {
     fn probed(&mut self, probe: Probe);
     /// `fraction` (0 to 1) of this step is done; `None` where the whole is not known.
     fn progressed(&mut self, step: Step, fraction: Option<f64>);
+    /// In what order the source's bytes can be had.
+    fn access(&self) -> Access {
+        Access::Random
+    }
     /// The playlist that the source was made of, if it was.
     fn playlist(&self) -> Option<Playlist> {
         None

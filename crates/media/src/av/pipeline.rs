@@ -5,7 +5,7 @@ use std::io::{self, Seek};
 use std::ops::Range;
 use std::rc::Rc;
 
-use domain::{Extracted, Failure, Method, OutputSpec, Playlist, Step};
+use domain::{Access, Extracted, Failure, Method, OutputSpec, Playlist, Step};
 
 use super::copy::{self, Outcome};
 use super::demux::Demux;
@@ -191,6 +191,10 @@ impl Host for Again<'_> {
 
     fn progressed(&mut self, step: Step, fraction: Option<f64>) {
         self.0.progressed(step, fraction);
+    }
+
+    fn access(&self) -> Access {
+        self.0.access()
     }
 
     fn playlist(&self) -> Option<Playlist> {

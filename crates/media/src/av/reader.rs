@@ -22,6 +22,8 @@ pub(super) struct Reader<'h> {
     host: &'h mut dyn Host,
     position: u64,
     size: Option<u64>,
+    /// Whether libav is not told the size: it would have to wait for the end to hear it.
+    hides_size: bool,
     window_at: u64,
     window: Vec<u8>,
     /// What will be read, by offset; empty where there is no index.
@@ -40,6 +42,7 @@ impl<'h> Reader<'h> {
             host,
             position: 0,
             size: None,
+            hides_size: false,
             window_at: 0,
             window: Vec::new(),
             planned: Vec::new(),
@@ -72,6 +75,16 @@ impl<'h> Reader<'h> {
     /// Moves. Beyond the end is allowed; a read there finds nothing.
     pub(super) fn seek(&mut self, position: u64) {
         self.position = position;
+    }
+
+    /// From here on libav is not told the size.
+    pub(super) fn hide_size(&mut self) {
+        self.hides_size = true;
+    }
+
+    /// Whether libav is not told the size.
+    pub(super) fn hides_size(&self) -> bool {
+        self.hides_size
     }
 
     /// The source's length, asked for once.

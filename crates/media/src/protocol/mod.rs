@@ -13,7 +13,7 @@ pub(crate) use from_child::FromChild;
 pub(crate) use to_child::{DATA_TAG, Order, SIZE_TAG, Task, size_frame};
 
 /// Changes with every change of a message, so that a child of another build refuses its order.
-pub(crate) const VERSION: u16 = 3;
+pub(crate) const VERSION: u16 = 4;
 
 /// The most that one read may ask for, in bytes: what the parent holds in memory for a child.
 pub(crate) const MAX_READ_BYTES: usize = 1 << 20;

@@ -1,6 +1,6 @@
 //! What the parent says: the order, then answers to reads and to the question for the size.
 
-use domain::{OutputSpec, Playlist, PlaylistKind};
+use domain::{Access, OutputSpec, Playlist, PlaylistKind};
 
 use super::codec::place_of;
 use super::output::{read_output, write_output};
@@ -16,6 +16,10 @@ pub(crate) const DATA_TAG: u8 = 2;
 /// The source's length.
 pub(crate) const SIZE_TAG: u8 = 3;
 
+/// Every way to have a source's bytes; an order has its place.
+const ACCESSES: [Access; 3] =
+    [Access::Random, Access::InOrder { is_sized: true }, Access::InOrder { is_sized: false }];
+
 /// An order is a few numbers.
 const MAX_ORDER_BYTES: usize = 512;
 
@@ -30,7 +34,7 @@ pub(crate) struct Order {
 /// What a child does once it is confined.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Task {
-    Extract { output: OutputSpec, limits: AvLimits, playlist: Option<Playlist> },
+    Extract { output: OutputSpec, limits: AvLimits, access: Access, playlist: Option<Playlist> },
     Attack(Attack),
 }
 
@@ -45,8 +49,9 @@ impl Order {
             .u64(cpu_secs)
             .u64(file_bytes);
         match &self.task {
-            Task::Extract { output, limits, playlist } => {
-                write_playlist(write_limits(write_output(order.u8(0), output), limits), playlist.as_ref())
+            Task::Extract { output, limits, access, playlist } => {
+                let order = write_limits(write_output(order.u8(0), output), limits);
+                write_playlist(order.u8(place_of(access, &ACCESSES)), playlist.as_ref())
             }
             Task::Attack(attack) => order.u8(1).u8(place_of(attack, &Attack::ALL)),
         }
@@ -75,6 +80,7 @@ impl Order {
             0 => Task::Extract {
                 output: read_output(&mut reader)?,
                 limits: read_limits(&mut reader)?,
+                access: reader.one_of(&ACCESSES)?,
                 playlist: read_playlist(&mut reader)?,
             },
             1 => Task::Attack(reader.one_of(&Attack::ALL)?),
@@ -190,8 +196,9 @@ mod tests {
             is_one_track: true,
         };
         let playlists = [None].into_iter().chain(PlaylistKind::ALL.map(|kind| Some(listed(kind))));
-        for (output, playlist) in outputs().into_iter().zip(playlists.cycle()) {
-            let order = order(Task::Extract { output, limits: AvLimits::default(), playlist });
+        let sources = playlists.cycle().zip(ACCESSES.into_iter().cycle());
+        for (output, (playlist, access)) in outputs().into_iter().zip(sources) {
+            let order = order(Task::Extract { output, limits: AvLimits::default(), access, playlist });
             assert_eq!(read_back(&order), Ok(order));
         }
         for attack in Attack::ALL {

@@ -272,10 +272,11 @@ impl Extractor for Supervisor {
             let encoder_threads = share.threads(self.config.av.encoder_threads);
             let limits = AvLimits { encoder_threads, ..self.config.av.clone() };
             let (mut output, playlist) = (order.output.clone(), order.source.playlist());
+            let access = order.source.access();
             if playlist.is_some_and(|playlist| playlist.is_one_track) {
                 output.track = None;
             }
-            self.extract_task(Task::Extract { output, limits, playlist }, order).await
+            self.extract_task(Task::Extract { output, limits, access, playlist }, order).await
         })
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::header::CONTENT_LENGTH;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -21,7 +20,6 @@ const PIECES: usize = 16;
 async fn slow_host(gate: Arc<Semaphore>) -> FileHost {
     let file = tokio::task::spawn_blocking(|| std::fs::read(testkit::samples::sample("sound.wav")));
     let file = Bytes::from(file.await.expect("the sample").expect("the sample"));
-    let length = file.len();
     let routes = Router::new().fallback(move || {
         let (gate, file) = (Arc::clone(&gate), file.clone());
         let pieces = futures_util::stream::unfold(file, move |mut rest| {
@@ -33,8 +31,7 @@ async fn slow_host(gate: Arc<Semaphore>) -> FileHost {
                 (!piece.is_empty()).then_some((Ok::<_, std::io::Error>(piece), rest))
             }
         });
-        // Whose length is said is extracted while it comes.
-        async move { ([(CONTENT_LENGTH, length.to_string())], Body::from_stream(pieces)) }
+        async move { Body::from_stream(pieces) }
     });
     FileHost::serving(routes).await
 }

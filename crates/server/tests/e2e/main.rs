@@ -8,6 +8,7 @@ mod fetched;
 mod files;
 mod receiver;
 
+mod arriving;
 mod contract;
 mod crash;
 mod database;

@@ -90,6 +90,21 @@ pub(super) fn gather(reader: &mut Reader<'_>) -> Result<Option<Fragments>, HostG
     Ok(Some(Fragments { secs: listed.secs }))
 }
 
+/// What a file says of its fragments in front of them, where they are still to come.
+pub(super) fn take_in_front(reader: &mut Reader<'_>) -> Result<Fragments, HostGone> {
+    let opening = open(&reader.look(0, OPENING_BYTES)?).unwrap_or_default();
+    let mut fragments = Fragments::default();
+    for (at, bytes) in &opening.indexes {
+        let whole = reader.look(*at, usize::try_from(*bytes).unwrap_or(0))?;
+        if let Some(index) = at.checked_add(*bytes).and_then(|end| parse_sidx(&whole, end)) {
+            fragments.secs = longest(fragments.secs, index.secs);
+        }
+        // What libav would make of a list is said at `gather`.
+        reader.shelve(*at, skipped(*bytes));
+    }
+    Ok(fragments)
+}
+
 /// `None` if it is not a fragmented file, or its first fragment is far.
 fn open(bytes: &[u8]) -> Option<Opening> {
     let (mut at, mut has_moov, mut opening) = (0, false, Opening::default());
@@ -106,6 +121,11 @@ fn open(bytes: &[u8]) -> Option<Opening> {
     // A long list of fragments leads out of the bytes that are here.
     let is_listed = has_moov && at > bytes.len() && !opening.indexes.is_empty();
     is_listed.then_some(Opening { first: at as u64, ..opening })
+}
+
+/// Each track may have a list of its own.
+fn longest(secs: Option<f64>, other: f64) -> Option<f64> {
+    Some(secs.map_or(other, |secs| secs.max(other)))
 }
 
 /// The head of a `sidx` box of so many bytes, as that of a box that is skipped.
@@ -142,7 +162,7 @@ fn listed_in_front(reader: &mut Reader<'_>, opening: &Opening) -> Result<Listed,
         let whole = reader.look(at, size as usize)?;
         let Some(index) = at.checked_add(size).and_then(|end| parse_sidx(&whole, end)) else { continue };
         if opening.indexes.iter().any(|(top, _)| *top == at) {
-            listed.secs = Some(listed.secs.map_or(index.secs, |secs: f64| secs.max(index.secs)));
+            listed.secs = longest(listed.secs, index.secs);
         }
         listed.is_nested |= !index.indexes.is_empty();
         listed.fragments.extend(index.fragments);

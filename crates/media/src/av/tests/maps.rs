@@ -73,7 +73,7 @@ fn find(file: &[u8], name: &[u8]) -> usize {
 }
 
 /// Files whose lists of fragments or chunks lie, each with a name for the lie.
-fn liars() -> Vec<(String, &'static str, Vec<u8>)> {
+pub(super) fn liars() -> Vec<(String, &'static str, Vec<u8>)> {
     type Lie = (&'static str, fn(u32) -> u32);
     /// Sizes or places.
     const LIES: [Lie; 7] = [

@@ -1,5 +1,6 @@
 //! libav over real files, judged by the ffmpeg command: it shares the decoders, but not a line of what is tested here.
 
+mod arriving;
 mod bad;
 mod copies;
 mod crews;
@@ -91,7 +92,7 @@ struct Made {
     host: FileHost,
 }
 
-fn run(host: &mut FileHost, output: OutputSpec, limits: AvLimits, into: &Path) -> Result<Extracted, Failure> {
+fn run(host: &mut dyn Host, output: OutputSpec, limits: AvLimits, into: &Path) -> Result<Extracted, Failure> {
     super::load(true).expect("libav");
     let into = File::options().read(true).write(true).truncate(true).open(into).expect("a result's file");
     super::run(AvOrder { output, limits, into }, host)
