@@ -219,3 +219,65 @@ fn search(reader: &mut Reader<'_>, from: u64, most: u64) -> Result<Option<u64>, 
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use domain::Step;
+
+    use super::super::{Host, Probe};
+    use super::*;
+
+    /// A file, and where it was read or to be read.
+    struct Asked {
+        file: Vec<u8>,
+        places: Vec<u64>,
+    }
+
+    impl Host for Asked {
+        fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<usize, HostGone> {
+            self.places.push(offset);
+            let rest = usize::try_from(offset).ok().and_then(|at| self.file.get(at..)).unwrap_or_default();
+            let count = rest.len().min(buf.len());
+            buf[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        }
+        fn size(&mut self) -> Result<u64, HostGone> {
+            Ok(self.file.len() as u64)
+        }
+        fn plan(&mut self, ranges: &[Range<u64>]) {
+            self.places.extend(ranges.iter().map(|range| range.start));
+        }
+        fn probed(&mut self, _: Probe) {}
+        fn progressed(&mut self, _: Step, _: Option<f64>) {}
+    }
+
+    /// A fragment whose media says to end after so many bytes.
+    fn fragment(said: u64, media: &[u8]) -> Vec<u8> {
+        let head = b"\0\0\0\x18moof\0\0\0\x10mfhd\0\0\0\0\0\0\0\0";
+        [head.as_slice(), b"\0\0\0\x01mdat", &said.to_be_bytes(), media].concat()
+    }
+
+    #[test]
+    fn a_fragment_that_would_lie_beyond_the_file_is_not_looked_for() {
+        /// So many that some are looked for within the file.
+        const FRAGMENTS: usize = 48;
+        let media = vec![0; LEAST_FRAGMENT_BYTES as usize];
+        let honest = media.len() as u64 + 16;
+        for said in [1 << 40, i64::MAX as u64, u64::MAX - 100_000_000, u64::MAX] {
+            for first_liar in [0, 1, 2, 9] {
+                let mut file = b"\0\0\0\x08ftyp\0\0\0\x08moov".to_vec();
+                for number in 0..FRAGMENTS {
+                    file.extend(fragment(if number < first_liar { honest } else { said }, &media));
+                }
+                let end = file.len() as u64;
+                let mut host = Asked { file, places: Vec::new() };
+                let gathered = gather(&mut Reader::new(&mut host)).expect("a host");
+                assert_eq!(gathered.is_some(), first_liar > 0, "{said} from fragment {first_liar} on");
+                let beyond = host.places.iter().find(|at| **at >= end);
+                assert_eq!(beyond, None, "{said} from fragment {first_liar} on, in {end} bytes");
+            }
+        }
+    }
+}
