@@ -151,6 +151,17 @@ fn check_length(input: &mut Input<'_>, end: Option<u64>, whole_secs: Option<f64>
     Err(failures::truncated(whole * size as f64 / end as f64, whole))
 }
 
+/// What an AVI of which every byte is there must have at least: libav goes where its index leads, and takes what comes
+/// before it leads nowhere for all. By what the file says of the picture, or of the track if that is less, because
+/// either is wrong in some files.
+pub(super) fn least_secs(input: &mut Input<'_>, track: &Track) -> Result<Option<f64>, Failure> {
+    if input.container() != "avi" {
+        return Ok(None);
+    }
+    let (_, whole_secs) = parse_riff(&head(input)?);
+    Ok(track.duration_secs.zip(whole_secs).map(|(track_secs, whole_secs)| track_secs.min(whole_secs)))
+}
+
 /// What will be read of the track from here on, in order of reading, neighbours joined; empty where the container does
 /// not say. Of a part, the bytes up to `until_secs` on the track's own clock.
 pub(super) fn byte_map(input: &mut Input<'_>, track: &Track, until_secs: Option<f64>) -> Vec<Range<u64>> {

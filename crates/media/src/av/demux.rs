@@ -73,7 +73,7 @@ impl<'h> Demux<'h> {
                 // The sound may end before the picture, whose time it is.
                 Some(_) if input.container() == "mp4" && has_picture(&tracks) => None,
                 Some(playlist) => Some(playlist.duration_secs),
-                None if is_whole => None,
+                None if is_whole => container::least_secs(&mut input, &track)?,
                 None => expected(&input, &tracks, &track),
             },
             input,
@@ -191,7 +191,7 @@ impl<'h> Demux<'h> {
         let tracks = self.input.tracks();
         let track = tracks.get(self.track.index).unwrap_or(&self.track);
         if container::check_complete(&mut self.input, track)? {
-            self.expected_secs = None;
+            self.expected_secs = container::least_secs(&mut self.input, track)?;
         }
         Ok(())
     }

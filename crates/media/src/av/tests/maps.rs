@@ -147,3 +147,31 @@ fn a_list_that_lies_changes_nothing_that_is_heard() {
         }
     }
 }
+
+/// An AVI is played by its index, so that one which leads nowhere leaves next to nothing of a file that is whole. That
+/// is no result.
+#[test]
+fn an_index_that_leads_nowhere_is_no_end() {
+    type Lie = fn(u32) -> u32;
+    const LIES: [Lie; 4] = [|_| 0, |_| u32::MAX, |_| i32::MAX as u32, |old| old.wrapping_add(8).swap_bytes()];
+    for (name, format, told) in [
+        ("wide.avi", AudioFormat::Wav, "ends after 0.0 s of 6.0 s"),
+        ("wide.avi", AudioFormat::Mp3, "ends after 0.0 s of 6.0 s"),
+        ("wide-pcm.avi", AudioFormat::Wav, "its pcm_s16le audio track is empty"),
+    ] {
+        let honest = std::fs::read(sample(name)).expect("a sample");
+        let idx1 = find(&honest, b"idx1") + 8;
+        let entries = (honest.len() - idx1) / 16;
+        for (number, new) in LIES.into_iter().enumerate() {
+            let forged = rewritten(&honest, idx1 + 8, entries, 16, |old| new(old.swap_bytes()).swap_bytes());
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            std::fs::write(file.path(), forged).expect("a liar");
+            let into = tempfile::NamedTempFile::new().expect("a result's file");
+            let output = OutputSpec::plain(format);
+            let made = run(&mut FileHost::open(file.path()), output, AvLimits::default(), into.path());
+            let failure = made.expect_err("next to nothing was taken for all");
+            let details = failure.public.details.unwrap_or_default();
+            assert_eq!(details, told, "{name} to {format:?}, lie {number}");
+        }
+    }
+}
