@@ -9,6 +9,8 @@ use super::batch::Policy;
 const PART_BYTES: u64 = 128;
 /// The least that is worth a request of its own, where there is a choice.
 const LEAST_BATCH_BYTES: u64 = 64 << 10;
+/// Of a request's time, the round trip is to be one part in so many at most, where there is a choice.
+const ROUND_TRIP_SHARE: u64 = 4;
 /// Fewer bytes than this in one body say nothing of the rate: they may all have waited in a buffer.
 const LEAST_MEASURED_BYTES: u64 = 32 << 10;
 /// The widest gap that is read through, whatever was measured.
@@ -92,7 +94,7 @@ impl Link {
         let connections = self.connections as u64;
         // Enough that the round trip hardly counts, and little enough that all connections have something to do.
         let most = self.least_room(window).max(1);
-        let least = gap.max(LEAST_BATCH_BYTES).min(most);
+        let least = (gap * (ROUND_TRIP_SHARE - 1)).max(LEAST_BATCH_BYTES).min(most);
         let max_bytes = ahead.div_ceil(connections).clamp(least, most);
         let max_wire_bytes = window / connections;
         match self.multi {
@@ -219,7 +221,7 @@ mod tests {
     #[test]
     fn requests_are_large_enough_to_pay_and_small_enough_to_share() {
         let link = measured(20, 4e6);
-        for (ahead, bytes) in [(8 * MB, MB), (MB, MB / 4), (1, 80_000)] {
+        for (ahead, bytes) in [(8 * MB, MB), (MB, MB / 4), (1, 240_000)] {
             let policy = link.policy(&config(), ahead);
             assert!(policy.max_bytes.abs_diff(bytes) <= 8, "{ahead}: {policy:?}");
         }
