@@ -148,8 +148,10 @@ fn known<T>(option: &str, text: &str, parsed: Option<T>, choices: &str) -> Resul
 
 async fn extract(settings: &Settings, plan: &Plan, progress: &Shown) -> Result<(Extracted, Fetched), Stop> {
     let draft = plan.into.draft()?;
-    let source = plan.source.open(settings, plan.output.track.as_ref()).await?;
-    let supervisor = boot::supervisor(settings, boot::Extractions::One).await?;
+    // libav is loaded while the source's host makes up its mind.
+    let opening = plan.source.open(settings, plan.output.track.as_ref());
+    let starting = boot::supervisor(settings, boot::Extractions::One);
+    let (source, supervisor) = tokio::try_join!(opening, starting)?;
     let name = plan.source.name();
     let order = ExtractOrder {
         source: Arc::clone(&source),
