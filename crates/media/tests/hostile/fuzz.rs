@@ -2,12 +2,15 @@
 //! was, and each gets an answer.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use domain::{AudioFormat, ExtractOrder, Extractor, Failure, FailureCode, Loudness};
+use domain::{
+    Access, AudioFormat, BoxFuture, ExtractOrder, Extractor, Failure, FailureCode, Fetched, Loudness, Source,
+};
 use libtest_mimic::Failed;
 use media::{Attack, Supervisor};
 use testkit::samples::{CONTAINERS, sample};
@@ -41,6 +44,37 @@ pub(crate) struct Plan {
     pub(crate) first: u64,
     /// How many files.
     pub(crate) files: u64,
+}
+
+/// In what order a source's bytes may be had.
+const ACCESSES: [Access; 3] =
+    [Access::Random, Access::InOrder { is_sized: true }, Access::InOrder { is_sized: false }];
+
+/// A source that says to come in this order.
+struct Arriving {
+    memory: Memory,
+    access: Access,
+}
+
+impl Source for Arriving {
+    fn size(&self) -> BoxFuture<'_, Result<u64, Failure>> {
+        self.memory.size()
+    }
+    fn known_size(&self) -> Option<u64> {
+        self.memory.known_size()
+    }
+    fn access(&self) -> Access {
+        self.access
+    }
+    fn read_at(&self, offset: u64, max_bytes: usize) -> BoxFuture<'_, Result<Vec<u8>, Failure>> {
+        self.memory.read_at(offset, max_bytes)
+    }
+    fn plan(&self, ranges: Vec<Range<u64>>) {
+        self.memory.plan(ranges);
+    }
+    fn fetched(&self) -> Fetched {
+        self.memory.fetched()
+    }
 }
 
 fn mutated_files_get_an_answer_each() -> Result<(), Failed> {
@@ -119,7 +153,7 @@ impl Run {
         desk.output.format = dice.one_of(&AudioFormat::ALL);
         desk.output.normalize = (dice.below(8) == 0).then(Loudness::default);
         let into = desk.result();
-        let source = Arc::new(Memory(bytes));
+        let source = Arc::new(Arriving { memory: Memory(bytes), access: dice.one_of(&ACCESSES) });
         let order = desk.order(source.clone(), &into);
         if number % ORDERED_CRASHES == ORDERED_CRASHES - 1 {
             return self.crash(order).await;
@@ -136,9 +170,14 @@ impl Run {
             return Ok(());
         }
         let path = self.kept.join(format!("{}-{number}-{}", self.plan.seed, CONTAINERS[file]));
-        std::fs::write(&path, &source.0).map_err(|cause| format!("{}: {cause}", path.display()))?;
-        let said =
-            format!("{} to {:?}, {:?}: {end}", path.display(), desk.output.format, desk.output.normalize);
+        std::fs::write(&path, &source.memory.0).map_err(|cause| format!("{}: {cause}", path.display()))?;
+        let said = format!(
+            "{}, {:?}, to {:?}, {:?}: {end}",
+            path.display(),
+            source.access,
+            desk.output.format,
+            desk.output.normalize
+        );
         eprintln!("{said}");
         if is_wrong { Err(said) } else { Ok(()) }
     }
