@@ -14,4 +14,5 @@ mod source_access;
 mod source_hosts;
 mod source_limits;
 mod source_plan;
+mod source_spool;
 mod tls;

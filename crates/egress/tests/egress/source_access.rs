@@ -151,46 +151,6 @@ async fn a_host_that_refuses_ranges_altogether_is_asked_without() {
 }
 
 #[tokio::test]
-async fn a_host_without_ranges_is_spooled_and_read_while_it_arrives() {
-    let file = content(2 * MB);
-    let served = file.clone();
-    let host = Host::start(move |_| {
-        Reply::head(200, &[("content-length", &(2 * MB).to_string())])
-            .then(Step::Bytes(served[..MB].to_vec()))
-            .then(Step::Hang)
-    })
-    .await;
-    let source = open(&host.url("/")).await.expect("a source");
-    assert_eq!(source.known_size(), Some(2 * MB as u64));
-    assert!(read_exact(&*source, 0, MB).await.expect("what has arrived") == file[..MB]);
-    assert!(read_exact(&*source, 1000, 1000).await.expect("what is behind") == file[1000..2000]);
-    // The rest is waited for, not failed.
-    let waiting = tokio::time::timeout(Duration::from_millis(50), source.read_at(MB as u64, 10)).await;
-    assert!(waiting.is_err());
-}
-
-#[tokio::test]
-async fn a_chunked_body_without_length_is_spooled_to_its_end() {
-    let file = content(300_000);
-    let served = file.clone();
-    let host = Host::start(move |_| {
-        let head = Reply::head(200, &[("transfer-encoding", "chunked")]);
-        let chunked = served.chunks(65_000).fold(head, |reply, chunk| {
-            let size = format!("{:x}\r\n", chunk.len()).into_bytes();
-            reply.then(Step::Bytes([size.as_slice(), chunk, b"\r\n"].concat()))
-        });
-        chunked.then(Step::Bytes(b"0\r\n\r\n".to_vec()))
-    })
-    .await;
-    let source = open(&host.url("/")).await.expect("a source");
-    assert!(read_exact(&*source, 299_000, 1000).await.expect("the end, first") == file[299_000..]);
-    assert!(read_all(&*source).await.expect("the file") == file);
-    assert_eq!(source.size().await, Ok(300_000));
-    assert_eq!(source.known_size(), Some(300_000));
-    assert_eq!((source.fetched().bytes, source.fetched().requests), (300_000, 1));
-}
-
-#[tokio::test]
 async fn a_dropped_connection_is_resumed_from_the_byte_reached() {
     let file = content(2 * MB);
     let served = file.clone();
