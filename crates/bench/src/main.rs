@@ -105,6 +105,10 @@ fn main() -> ExitCode {
 
 fn run() -> Outcome<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| matches!(word.as_str(), "--help" | "-h" | "help")) {
+        say(USAGE);
+        return Ok(ExitCode::SUCCESS);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let is_good = match words.first().map(String::as_str) {
         Some("cell") => {
