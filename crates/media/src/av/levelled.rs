@@ -94,33 +94,27 @@ impl<S: Sink> Onward<S> {
     }
 }
 
-impl Sink for Meter {
-    fn shape(&self) -> &Shape {
-        self.shape()
-    }
+/// What only listens.
+macro_rules! listens {
+    ($meter:ty) => {
+        impl Sink for $meter {
+            fn shape(&self) -> &Shape {
+                self.shape()
+            }
 
-    fn take(&mut self, frame: &Frame) -> Result<(), AvError> {
-        self.push(frame)
-    }
+            fn take(&mut self, frame: &Frame) -> Result<(), AvError> {
+                self.push(frame)
+            }
 
-    fn failure(&mut self, cause: AvError) -> Failure {
-        unmeasured(cause)
-    }
+            fn failure(&mut self, cause: AvError) -> Failure {
+                unmeasured(cause)
+            }
+        }
+    };
 }
 
-impl Sink for PeakMeter {
-    fn shape(&self) -> &Shape {
-        self.shape()
-    }
-
-    fn take(&mut self, frame: &Frame) -> Result<(), AvError> {
-        self.push(frame)
-    }
-
-    fn failure(&mut self, cause: AvError) -> Failure {
-        unmeasured(cause)
-    }
-}
+listens!(Meter);
+listens!(PeakMeter);
 
 /// A meter that fails.
 pub(super) fn unmeasured(cause: AvError) -> Failure {
