@@ -1,15 +1,16 @@
 //! A container, opened over the host: the only place where libavformat reads.
 #![allow(unsafe_code)] // the demuxer is driven and its streams are looked at through raw pointers.
 
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CString, c_int, c_void};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
 use domain::{Access, Failure, Playlist};
 use ffmpeg_sys_next as sys;
 
-use super::ffi::{AvError, Layout, Options, TimeBase, text};
+use super::callbacks::{on_read, on_seek, refuse_open};
+use super::described::{describe, tag};
+use super::ffi::{AvError, Options, text};
 use super::fragments::{gather, take_in_front};
 use super::mux::Parameters;
 use super::packet::Packet;
@@ -386,110 +387,4 @@ impl Drop for Input<'_> {
             drop(Box::from_raw(self.reader));
         }
     }
-}
-
-fn describe(stream: &sys::AVStream) -> Track {
-    // SAFETY: every stream has its parameters.
-    let parameters = unsafe { &*stream.codecpar };
-    let time_base = TimeBase::new(stream.time_base);
-    let positive = |number: c_int| u32::try_from(number).unwrap_or(0);
-    Track {
-        index: positive(stream.index) as usize,
-        kind: match parameters.codec_type {
-            sys::AVMediaType::AVMEDIA_TYPE_AUDIO => Kind::Audio,
-            sys::AVMediaType::AVMEDIA_TYPE_VIDEO
-                if stream.disposition & sys::AV_DISPOSITION_ATTACHED_PIC == 0 =>
-            {
-                Kind::Video
-            }
-            _ => Kind::Other,
-        },
-        codec: codec_name(parameters),
-        decoder: decoder_name(parameters.codec_id),
-        channels: Layout::copy_of(&parameters.ch_layout).channels(),
-        rate: positive(parameters.sample_rate),
-        depth: positive(parameters.bits_per_raw_sample.max(parameters.bits_per_coded_sample)),
-        language: tag(stream.metadata, c"language").filter(|language| language != "und"),
-        is_default: stream.disposition & sys::AV_DISPOSITION_DEFAULT != 0,
-        is_encrypted: is_encrypted(stream, parameters),
-        duration_secs: (stream.duration > 0).then(|| time_base.secs(stream.duration)),
-        time_base,
-    }
-}
-
-fn codec_name(parameters: &sys::AVCodecParameters) -> String {
-    if parameters.codec_id != sys::AVCodecID::AV_CODEC_ID_NONE {
-        // SAFETY: libav answers with a text that lives for good.
-        return unsafe { text(sys::avcodec_get_name(parameters.codec_id)) };
-    }
-    let tag = parameters.codec_tag.to_le_bytes();
-    if tag.iter().all(|byte| byte.is_ascii_graphic()) {
-        String::from_utf8_lossy(&tag).into_owned()
-    } else {
-        "unknown".to_owned()
-    }
-}
-
-fn decoder_name(codec: sys::AVCodecID) -> Option<String> {
-    // SAFETY: libav answers with null or a codec that lives for good.
-    let name = unsafe { sys::avcodec_find_decoder(codec).as_ref().map(|decoder| text(decoder.name)) };
-    name.filter(|name| whitelist::allows_decoder(name))
-}
-
-/// mp4 marks encrypted tracks by their tag (`enca`; `drms` and `drmi` are FairPlay's), webm by the key's id.
-fn is_encrypted(stream: &sys::AVStream, parameters: &sys::AVCodecParameters) -> bool {
-    let is_marked = matches!(&parameters.codec_tag.to_le_bytes(), b"enca" | b"drms" | b"drmi");
-    is_marked || tag(stream.metadata, c"enc_key_id").is_some()
-}
-
-fn tag(tags: *mut sys::AVDictionary, name: &std::ffi::CStr) -> Option<String> {
-    // SAFETY: the dictionary may be null; an entry lives as long as it, and its value is copied.
-    unsafe { sys::av_dict_get(tags, name.as_ptr(), ptr::null(), 0).as_ref().map(|entry| text(entry.value)) }
-}
-
-/// libav reads. A panic must not cross into C, and counts as a host that is gone.
-unsafe extern "C" fn on_read(opaque: *mut c_void, into: *mut u8, size: c_int) -> c_int {
-    let Some(size) = usize::try_from(size).ok().filter(|size| *size > 0) else { return AvError::END.code() };
-    // SAFETY: `opaque` is the reader given at `connect`, used by nobody else while libav runs; `into` has room for
-    // `size` bytes.
-    let (reader, into) =
-        unsafe { (&mut *opaque.cast::<Reader<'_>>(), std::slice::from_raw_parts_mut(into, size)) };
-    match catch_unwind(AssertUnwindSafe(|| reader.read(into))) {
-        Ok(Ok(0)) => AvError::END.code(),
-        Ok(Ok(count)) => c_int::try_from(count).unwrap_or(c_int::MAX),
-        Ok(Err(_)) | Err(_) => AvError::STOP.code(),
-    }
-}
-
-/// libav seeks, or asks for the size.
-unsafe extern "C" fn on_seek(opaque: *mut c_void, offset: i64, whence: c_int) -> i64 {
-    // SAFETY: as in `on_read`.
-    let reader = unsafe { &mut *opaque.cast::<Reader<'_>>() };
-    let seek = || -> Option<i64> {
-        let base = match whence & !sys::AVSEEK_FORCE {
-            // An error would be taken for a size by the MP3 demuxer, and its tag of the length for a lie.
-            sys::AVSEEK_SIZE if reader.hides_size() => return Some(0),
-            sys::SEEK_END if reader.hides_size() => return None,
-            sys::AVSEEK_SIZE => return reader.size().ok().and_then(|size| i64::try_from(size).ok()),
-            sys::SEEK_SET => 0,
-            sys::SEEK_CUR => i64::try_from(reader.position()).ok()?,
-            sys::SEEK_END => i64::try_from(reader.size().ok()?).ok()?,
-            _ => return None,
-        };
-        let target = base.checked_add(offset)?;
-        reader.seek(u64::try_from(target).ok()?);
-        Some(target)
-    };
-    catch_unwind(AssertUnwindSafe(seek)).ok().flatten().unwrap_or(i64::from(AvError::STOP.code()))
-}
-
-/// A file that names other files gets none of them.
-unsafe extern "C" fn refuse_open(
-    _: *mut sys::AVFormatContext,
-    _: *mut *mut sys::AVIOContext,
-    _: *const c_char,
-    _: c_int,
-    _: *mut *mut sys::AVDictionary,
-) -> c_int {
-    sys::AVERROR(sys::EACCES)
 }
