@@ -152,6 +152,7 @@ impl Run {
         let mut desk = Desk::new();
         desk.output.format = dice.one_of(&AudioFormat::ALL);
         desk.output.normalize = (dice.below(8) == 0).then(Loudness::default);
+        desk.output.preserve_metadata = dice.below(2) == 0;
         let into = desk.result();
         let source = Arc::new(Arriving { memory: Memory(bytes), access: dice.one_of(&ACCESSES) });
         let order = desk.order(source.clone(), &into);
@@ -172,11 +173,12 @@ impl Run {
         let path = self.kept.join(format!("{}-{number}-{}", self.plan.seed, CONTAINERS[file]));
         std::fs::write(&path, &source.memory.0).map_err(|cause| format!("{}: {cause}", path.display()))?;
         let said = format!(
-            "{}, {:?}, to {:?}, {:?}: {end}",
+            "{}, {:?}, to {:?}, {:?}, metadata {}: {end}",
             path.display(),
             source.access,
             desk.output.format,
-            desk.output.normalize
+            desk.output.normalize,
+            desk.output.preserve_metadata
         );
         eprintln!("{said}");
         if is_wrong { Err(said) } else { Ok(()) }
