@@ -69,6 +69,9 @@ impl Default for DatabaseLimits {
 const BEGIN_POSTGRES: &str = "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
     SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
 
+/// Compiled statements that a connection of SQLite remembers: all that there are, each in the sizes that `rows` gives it.
+const STATEMENTS: usize = 256;
+
 #[derive(Clone)]
 pub(crate) enum Database {
     Sqlite { writer: SqlitePool, readers: SqlitePool },
@@ -85,6 +88,7 @@ impl Database {
                     .journal_mode(SqliteJournalMode::Wal)
                     .synchronous(SqliteSynchronous::Full)
                     .foreign_keys(true)
+                    .statement_cache_capacity(STATEMENTS)
                     .busy_timeout(limits.wait);
                 // The writer first: it makes the file. One writer, because SQLite has no more than one at a time
                 // anyway, and waiting in the pool is fair where waiting in SQLite is a matter of luck.
@@ -98,7 +102,16 @@ impl Database {
                         let is_sound = !connection.is_in_transaction();
                         Box::pin(async move { Ok(is_sound) })
                     })
-                    .connect_with(options.clone())
+                    .connect_with(
+                        options
+                            .clone()
+                            // KiB. What a group of attempts touches stays in memory until it is committed.
+                            .pragma("cache_size", "-8000")
+                            // What a statement may have to undo: never more than that.
+                            .pragma("temp_store", "memory")
+                            // Pages. What is written again and again is carried to the file once.
+                            .pragma("wal_autocheckpoint", "4000"),
+                    )
                     .await?;
                 let readers = pool(limits.connections.max(1));
                 let readers = readers.connect_with(options.pragma("query_only", "on")).await?;

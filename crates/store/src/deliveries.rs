@@ -1,34 +1,28 @@
-//! Claiming deliveries. Recording what came of them is in `record`.
+//! Claiming deliveries. Their leases are in `delivery_leases`, and recording what came of them in `record`.
 //!
 //! A delivery's attempts are numbered, and the number is the fence: an attempt is recorded once, by whoever holds
 //! the lease under that number, or as interrupted by whoever finds that the lease ran out.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use domain::{
-    Delivery, DeliveryAttempt, DeliveryId, EndpointId, EndpointState, Event, EventId, EventKind, JobId,
-    KeyId, Lease, NodeId, SendError, SendOutcome, Timestamp, WebUrl,
+    Delivery, DeliveryId, EndpointId, EndpointState, Event, EventId, EventKind, JobId, KeyId, Lease, NodeId,
+    Timestamp, WebUrl,
 };
 
-use serde::Serialize;
-
 use crate::database::Tx;
-use crate::endpoints::{Named, lock, reckon};
+use crate::delivery_leases::{Picked, end_leases, picked_from_row, take, waits_again};
+use crate::endpoints::reckon;
 use crate::error::StoreError;
-use crate::live::let_go;
-use crate::record::{AttemptRow, insert_attempts};
-use crate::sql::{Row, Unreadable, each, sql};
-use crate::{Store, duration_millis, millis};
-
-/// How many interrupted attempts one transaction records.
-const SETTLED_AT_ONCE: i64 = 256;
+use crate::sql::{Row, Unreadable, sql};
+use crate::{Store, millis};
 
 /// The columns that [`event_from_row`] and [`delivery_from_row`] read, of `events e` joined with `deliveries d`.
 macro_rules! select_delivery {
     ($rest:literal) => {
         concat!(
-            "SELECT d.id, d.url, d.state, d.attempts, d.failures, d.is_replay, d.next_at, d.until, ",
+            "SELECT d.id, d.url, d.state, d.attempts, d.failures, d.is_replay, d.next_at, ",
+            "(SELECT l.until FROM delivery_leases l WHERE l.delivery_id = d.id) AS until, ",
             "d.created_at AS delivery_created_at, e.id AS event_id, e.key_id, e.sequence, e.job_id, e.kind, ",
             "e.body, e.created_at, (SELECT o.swept FROM jobs o WHERE o.id = d.job_id) AS swept ",
             "FROM deliveries d JOIN events e ON e.id = d.event_id ",
@@ -40,23 +34,9 @@ pub(crate) use select_delivery;
 
 /// A delivery that waits and is due.
 struct Waiting {
-    id: String,
+    delivery: Picked,
     is_first: bool,
     next_at: i64,
-}
-
-/// A lease as an element of a statement.
-#[derive(Serialize)]
-struct Held<'a> {
-    id: &'a str,
-    holder: &'a str,
-    number: u32,
-}
-
-impl<'a> Held<'a> {
-    fn of(lease: &'a Lease<Delivery>) -> Self {
-        Self { id: lease.item.id.as_str(), holder: lease.holder.as_str(), number: lease.attempt }
-    }
 }
 
 impl Store {
@@ -84,7 +64,11 @@ impl Store {
             tx.execute(sql("UPDATE endpoints SET is_probing = 1 WHERE id = $1").bind(endpoint.as_str()))
                 .await?;
         }
-        reckon(&mut tx, &[Named { id: endpoint.as_str() }]).await?;
+        // Where a claim was filled there may be more, so that the endpoint is due as it was.
+        let is_filled = limit > 0 && i64::try_from(picked.len()).is_ok_and(|picked| picked == limit);
+        if is_probe || !is_filled {
+            reckon(&mut tx, &[endpoint.as_str()]).await?;
+        }
         tx.commit().await?;
         Ok(claimed)
     }
@@ -95,15 +79,12 @@ impl Store {
             return Ok(());
         }
         let mut tx = self.database.begin().await?;
-        let held: Vec<Held> = leases.iter().map(Held::of).collect();
-        let update = sql("UPDATE deliveries SET holder = NULL, until = NULL, claimed_at = NULL \
-             FROM (SELECT j.value ->> 'id' AS id, j.value ->> 'holder' AS holder, \
-                     CAST(j.value ->> 'number' AS BIGINT) AS number FROM {each}) AS h \
-             WHERE deliveries.id = h.id AND deliveries.attempts = h.number - 1 AND deliveries.holder = h.holder");
-        tx.execute(update.bind(each(&held)?)).await?;
+        end_leases(&mut tx, leases.iter()).await?;
         let endpoints: Vec<EndpointId> = leases.iter().map(|lease| lease.item.endpoint()).collect();
         waits_again(&mut tx, endpoints.iter().map(EndpointId::as_str)).await?;
-        tx.commit().await
+        tx.commit().await?;
+        self.wake.hint_deliveries();
+        Ok(())
     }
 
     /// When the next delivery wants to be claimed: one that waits for its time, or one whose lease may run out.
@@ -112,7 +93,7 @@ impl Store {
     pub async fn next_delivery_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let select = sql("SELECT \
              (SELECT MIN(due_at) FROM endpoints WHERE due_at IS NOT NULL) AS due_at, \
-             (SELECT MIN(until) FROM deliveries WHERE until IS NOT NULL) - {clock} AS lease_left");
+             (SELECT MIN(until) FROM delivery_leases) - {clock} AS lease_left");
         let Some(row) = self.database.fetch_optional(select).await? else { return Ok(None) };
         let lease_left: Option<i64> = row.get("lease_left")?;
         let lease_end = lease_left.map(|left| Timestamp::from_millis(millis(now).saturating_add(left)));
@@ -132,19 +113,6 @@ impl Store {
         let select = select.bind(key.as_str()).bind(i64::try_from(sequence).unwrap_or(i64::MAX));
         let rows = self.database.fetch(select.bind(i64::try_from(limit).unwrap_or(i64::MAX))).await?;
         rows.iter().map(event_from_row).collect()
-    }
-
-    /// Records the attempts whose lease ran out. Nobody knows what became of them; their deliveries wait again and
-    /// are due as before, and it counts as no failure of the receiver. A live one is at its end.
-    pub(crate) async fn settle_interrupted(&self, now: Timestamp) -> Result<(), StoreError> {
-        loop {
-            let mut tx = self.database.begin().await?;
-            let settled = settle(&mut tx, now).await?;
-            tx.commit().await?;
-            if settled < SETTLED_AT_ONCE {
-                return Ok(());
-            }
-        }
     }
 }
 
@@ -178,21 +146,24 @@ async fn waiting(
 ) -> Result<Vec<Waiting>, StoreError> {
     let mut waiting = Vec::new();
     for is_first in [true, false] {
-        let select = sql("SELECT id, next_at FROM deliveries WHERE endpoint_id = $1 AND is_first = $2 \
-             AND state = 'pending' AND until IS NULL AND next_at <= $3 ORDER BY next_at LIMIT $4 {skip_locked}")
+        let select = sql("SELECT d.id, d.attempts + 1 AS number, d.next_at FROM deliveries d \
+             WHERE d.endpoint_id = $1 AND d.is_first = $2 AND d.state = 'pending' AND d.next_at <= $3 \
+             AND (SELECT l.until FROM delivery_leases l WHERE l.delivery_id = d.id LIMIT 1) IS NULL \
+             ORDER BY d.next_at LIMIT $4 {skip_locked}")
         .bind(endpoint.as_str())
         .bind(i64::from(is_first))
         .bind(millis(now))
         .bind(limit);
         for row in tx.fetch(select).await? {
-            waiting.push(Waiting { id: row.get("id")?, is_first, next_at: row.get("next_at")? });
+            let delivery = picked_from_row(&row)?;
+            waiting.push(Waiting { delivery, is_first, next_at: row.get("next_at")? });
         }
     }
     Ok(waiting)
 }
 
 /// Picks `limit`: a quarter of each kind, and the rest by how long they wait.
-fn shared_out(mut waiting: Vec<Waiting>, limit: i64) -> Vec<String> {
+fn shared_out(mut waiting: Vec<Waiting>, limit: i64) -> Vec<Picked> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     // A single slot goes to who waits longest, which starves nobody either.
     let share = if limit > 1 { limit.div_ceil(4) } else { 0 };
@@ -207,87 +178,7 @@ fn shared_out(mut waiting: Vec<Waiting>, limit: i64) -> Vec<String> {
     }
     waiting.sort_by_key(|one| one.next_at);
     waiting.truncate(limit);
-    waiting.into_iter().map(|one| one.id).collect()
-}
-
-/// Leases deliveries, which are locked.
-pub(crate) async fn take(
-    tx: &mut Tx,
-    node: &NodeId,
-    picked: &[String],
-    lease: Duration,
-    now: Timestamp,
-) -> Result<Vec<Lease<Delivery>>, StoreError> {
-    if picked.is_empty() {
-        return Ok(Vec::new());
-    }
-    let names = each(&picked.iter().map(|id| Named { id }).collect::<Vec<_>>())?;
-    let update = sql("UPDATE deliveries SET holder = $2, until = {clock} + $3, claimed_at = $4 \
-         WHERE id IN (SELECT j.value ->> 'id' FROM {each})");
-    let update = update.bind(names.as_str()).bind(node.as_str()).bind(duration_millis(lease));
-    tx.execute(update.bind(millis(now))).await?;
-    let select = sql(select_delivery!("WHERE d.id IN (SELECT j.value ->> 'id' FROM {each})"));
-    let mut found: HashMap<String, Lease<Delivery>> = HashMap::new();
-    for row in tx.fetch(select.bind(names)).await? {
-        match delivery_from_row(&row) {
-            Ok(item) => {
-                let attempt = item.attempts + 1;
-                found.insert(row.get("id")?, Lease { item, attempt, holder: node.clone() });
-            }
-            // It stays leased by nobody until its lease runs out, so that it blocks no other.
-            Err(error) => tracing::error!(%error, "a delivery cannot be made"),
-        }
-    }
-    Ok(picked.iter().filter_map(|id| found.remove(id)).collect())
-}
-
-/// Records some of the attempts whose lease ran out; how many.
-async fn settle(tx: &mut Tx, now: Timestamp) -> Result<i64, StoreError> {
-    let expired = sql("SELECT id, endpoint_id, job_id, is_first, attempts, claimed_at FROM deliveries \
-         WHERE until IS NOT NULL AND until <= {clock} ORDER BY until LIMIT $1 {skip_locked}");
-    let (mut attempts, mut endpoints, mut live) = (Vec::<AttemptRow>::new(), Vec::new(), Vec::new());
-    for row in tx.fetch(expired.bind(SETTLED_AT_ONCE)).await? {
-        let id: String = row.get("id")?;
-        let number = row.number::<u32>("attempts")? + 1;
-        let started_at = Timestamp::from_millis(row.get("claimed_at")?);
-        let outcome = SendOutcome {
-            took: now.since(started_at),
-            // Nobody knows, so the worse is assumed.
-            was_sent: true,
-            ..SendOutcome::failed(SendError::Interrupted)
-        };
-        attempts.push(AttemptRow::of(&id, &DeliveryAttempt { number, started_at, outcome })?);
-        endpoints.push(row.get::<String>("endpoint_id")?);
-        if row.get::<i64>("is_first")? == 2 {
-            live.push(row.get::<String>("job_id")?);
-        }
-    }
-    if attempts.is_empty() {
-        return Ok(0);
-    }
-    insert_attempts(tx, &attempts).await?;
-    let names: Vec<Named> = attempts.iter().map(|attempt| Named { id: &attempt.id }).collect();
-    let update = sql("UPDATE deliveries SET attempts = attempts + 1, is_first = 0, \
-         state = CASE WHEN is_first = 2 THEN 'exhausted' ELSE state END, \
-         holder = NULL, until = NULL, claimed_at = NULL WHERE id IN (SELECT j.value ->> 'id' FROM {each})");
-    tx.execute(update.bind(each(&names)?)).await?;
-    let live: Vec<Named> = live.iter().map(|id| Named { id }).collect();
-    if !live.is_empty() {
-        let_go(tx, &live, now).await?;
-    }
-    waits_again(tx, endpoints.iter().map(String::as_str)).await?;
-    Ok(i64::try_from(attempts.len()).unwrap_or(i64::MAX))
-}
-
-/// Deliveries that were claimed wait again: their endpoints' probes are over, and when they are due is reckoned anew.
-async fn waits_again<'a>(tx: &mut Tx, endpoints: impl Iterator<Item = &'a str>) -> Result<(), StoreError> {
-    let mut endpoints: Vec<Named> = endpoints.map(|id| Named { id }).collect();
-    endpoints.sort_unstable();
-    endpoints.dedup();
-    lock(tx, &endpoints).await?;
-    let update = sql("UPDATE endpoints SET is_probing = 0 WHERE id IN (SELECT j.value ->> 'id' FROM {each})");
-    tx.execute(update.bind(each(&endpoints)?)).await?;
-    reckon(tx, &endpoints).await
+    waiting.into_iter().map(|one| one.delivery).collect()
 }
 
 pub(crate) fn delivery_from_row(row: &Row) -> Result<Delivery, StoreError> {
@@ -334,7 +225,11 @@ mod tests {
     #[test]
     fn first_attempts_and_later_ones_each_get_a_quarter_and_the_rest_is_for_who_waits_longest() {
         let some = |count: i64, is_first, from: i64| {
-            (0..count).map(move |n| Waiting { id: String::new(), is_first, next_at: from + n })
+            (0..count).map(move |n| {
+                let kind = if is_first { "first" } else { "later" };
+                let delivery = Picked { id: kind.to_owned(), number: 1 };
+                Waiting { delivery, is_first, next_at: from + n }
+            })
         };
         for (firsts, later, limit, expected) in [
             (100, 100, 8, 6),
@@ -345,14 +240,11 @@ mod tests {
             (9, 9, 1, 1),
             (2, 1, 9, 2),
         ] {
-            let kind = |is_first| if is_first { "first" } else { "later" };
-            let waiting = some(firsts, true, 0).chain(some(later, false, 1000));
-            let waiting: Vec<_> =
-                waiting.map(|one| Waiting { id: kind(one.is_first).to_owned(), ..one }).collect();
+            let waiting: Vec<_> = some(firsts, true, 0).chain(some(later, false, 1000)).collect();
             let all = waiting.len();
             let picked = shared_out(waiting, limit);
             assert_eq!(picked.len(), all.min(limit as usize));
-            let found = picked.iter().filter(|id| *id == "first").count();
+            let found = picked.iter().filter(|one| one.id == "first").count();
             assert_eq!(found, expected, "{firsts} first and {later} later for {limit}");
         }
     }

@@ -5,15 +5,14 @@
 //! first, so that the reckoning sees what was committed before. Several endpoints are locked in the order of their
 //! ids. Nobody who holds one waits for a delivery's row.
 
+use crate::database::Tx;
+use crate::error::StoreError;
+use crate::rows::Rows;
+use crate::sql::{Row, Unreadable, sql, sql_over};
+use crate::{Store, millis};
 use domain::{
     Endpoint, EndpointId, EndpointState, EndpointVerdict, KeyId, Receiver, Timestamp, WebUrl, WebhookUrl,
 };
-use serde::Serialize;
-
-use crate::database::Tx;
-use crate::error::StoreError;
-use crate::sql::{Row, Unreadable, each, sql};
-use crate::{Store, millis};
 
 /// An endpoint that has deliveries to claim now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +31,6 @@ pub struct DueEndpoint {
     pub first_failed_at: Option<Timestamp>,
     /// Live events may be waiting for it, which [`Store::claim_live`] claims.
     pub has_live: bool,
-}
-
-/// An endpoint's name as an element of a statement.
-#[derive(Serialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Named<'a> {
-    pub(crate) id: &'a str,
 }
 
 /// The columns that [`endpoint_from_row`] reads.
@@ -71,7 +64,7 @@ impl Store {
         let select =
             sql("SELECT l.lease_left, e.id, e.key_id, e.receiver, e.state, e.failures, e.first_failed_at, \
              e.has_live FROM \
-             (SELECT MIN(until) - {clock} AS lease_left FROM deliveries WHERE until IS NOT NULL) AS l \
+             (SELECT MIN(until) - {clock} AS lease_left FROM delivery_leases) AS l \
              LEFT JOIN (SELECT * FROM endpoints WHERE due_at <= $1 ORDER BY due_at LIMIT $2) AS e ON 1 = 1 \
              ORDER BY e.due_at");
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -117,7 +110,7 @@ impl Store {
         if tx.execute(update).await? == 0 {
             return Ok(false);
         }
-        reckon(&mut tx, &[Named { id: id.as_str() }]).await?;
+        reckon(&mut tx, &[id.as_str()]).await?;
         tx.commit().await?;
         self.wake.hint_deliveries();
         Ok(true)
@@ -149,45 +142,67 @@ pub(crate) async fn expect_delivery(
     Ok(id)
 }
 
+/// Each of these once, in the order in which endpoints are locked.
+pub(crate) fn in_order<'a>(endpoints: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut endpoints: Vec<&str> = endpoints.collect();
+    endpoints.sort_unstable();
+    endpoints.dedup();
+    endpoints
+}
+
 /// Locks endpoints, always in the same order.
-pub(crate) async fn lock(tx: &mut Tx, endpoints: &[Named<'_>]) -> Result<(), StoreError> {
+pub(crate) async fn lock(tx: &mut Tx, endpoints: &[&str]) -> Result<(), StoreError> {
     if let Tx::Postgres(_) = tx {
-        let select = sql("SELECT id FROM endpoints WHERE id IN (SELECT j.value ->> 'id' FROM {each}) \
-             ORDER BY id FOR UPDATE");
-        tx.fetch(select.bind(each(endpoints)?)).await?;
+        let select = "SELECT id FROM endpoints WHERE id IN (SELECT r.id FROM {rows}) ORDER BY id FOR UPDATE";
+        tx.fetch(sql_over(Rows::ids(endpoints.iter().copied()), select)).await?;
     }
     Ok(())
 }
 
-/// Reckons `due_at` of endpoints anew, which are locked.
-pub(crate) async fn reckon(tx: &mut Tx, endpoints: &[Named<'_>]) -> Result<(), StoreError> {
-    let update = sql("UPDATE endpoints SET due_at = CASE \
-         WHEN state = 'disabled' OR (state = 'failing' AND is_probing = 1) THEN NULL \
-         ELSE (SELECT CASE WHEN MIN(w.next_at) < endpoints.retry_at THEN endpoints.retry_at \
-                 ELSE MIN(w.next_at) END FROM \
-             (SELECT MIN(f.next_at) AS next_at FROM deliveries f WHERE f.endpoint_id = endpoints.id \
-                 AND f.is_first = 1 AND f.state = 'pending' AND f.until IS NULL \
-             UNION ALL SELECT MIN(r.next_at) FROM deliveries r WHERE r.endpoint_id = endpoints.id \
-                 AND r.is_first = 0 AND r.state = 'pending' AND r.until IS NULL \
-             UNION ALL SELECT MIN(l.next_at) FROM deliveries l WHERE endpoints.has_live = 1 \
-                 AND endpoints.state = 'healthy' AND l.endpoint_id = endpoints.id \
-                 AND l.is_first = 2 AND l.state = 'pending' AND l.until IS NULL) AS w) END, \
-         has_live = CASE WHEN has_live = 1 AND EXISTS (SELECT 1 FROM deliveries o \
-             WHERE o.endpoint_id = endpoints.id AND o.is_first = 2 AND o.state = 'pending' AND o.until IS NULL) \
-             THEN 1 ELSE 0 END \
-         WHERE id IN (SELECT j.value ->> 'id' FROM {each})");
-    tx.execute(update.bind(each(endpoints)?)).await.map(drop)
+/// When the first of an endpoint's deliveries in this line is due: of those that wait and are not under way. What is
+/// under way is passed over one by one, which is never more than what all nodes send at once; `LIMIT 1` and not
+/// `EXISTS`, of which PostgreSQL would make a join that reads all that wait.
+macro_rules! first_in_line {
+    ($line:literal) => {
+        concat!(
+            "(SELECT d.next_at FROM deliveries d WHERE d.endpoint_id = endpoints.id AND d.is_first = ",
+            $line,
+            " AND d.state = 'pending' \
+             AND (SELECT l.until FROM delivery_leases l WHERE l.delivery_id = d.id LIMIT 1) IS NULL \
+             ORDER BY d.next_at LIMIT 1)"
+        )
+    };
 }
 
-/// What several attempts mean for one endpoint, as an element of a statement.
-#[derive(Serialize)]
+/// Reckons `due_at` of endpoints anew, which are locked.
+pub(crate) async fn reckon(tx: &mut Tx, endpoints: &[&str]) -> Result<(), StoreError> {
+    let update = concat!(
+        "UPDATE endpoints SET due_at = CASE \
+         WHEN state = 'disabled' OR (state = 'failing' AND is_probing = 1) THEN NULL \
+         ELSE (SELECT CASE WHEN MIN(w.next_at) < endpoints.retry_at THEN endpoints.retry_at \
+                 ELSE MIN(w.next_at) END FROM (SELECT ",
+        first_in_line!("1"),
+        " AS next_at UNION ALL SELECT ",
+        first_in_line!("0"),
+        " UNION ALL SELECT CASE WHEN endpoints.has_live = 1 AND endpoints.state = 'healthy' THEN ",
+        first_in_line!("2"),
+        " END) AS w) END, \
+         has_live = CASE WHEN has_live = 1 AND ",
+        first_in_line!("2"),
+        " IS NOT NULL THEN 1 ELSE 0 END \
+         WHERE id IN (SELECT r.id FROM {rows})"
+    );
+    tx.execute(sql_over(Rows::ids(endpoints.iter().copied()), update)).await.map(drop)
+}
+
+/// What several attempts mean for one endpoint.
 struct Verdicts<'a> {
     id: &'a str,
     /// None: as it was.
     state: Option<&'static str>,
     /// 1: failures from before these are forgotten.
-    healed: u8,
-    failures: u32,
+    healed: i64,
+    failures: i64,
     open_until: Option<i64>,
     reason: Option<&'a str>,
 }
@@ -223,7 +238,8 @@ impl<'a> Verdicts<'a> {
     }
 }
 
-/// Applies what attempts mean for their endpoints. `is_retried`: some of the attempts' deliveries wait again.
+/// Applies what attempts mean for their endpoints. `is_retried`: some of the attempts' deliveries wait again. Whether
+/// something may be due at another time than before.
 ///
 /// Costs one read where all is well: a success of a healthy endpoint changes nothing.
 pub(crate) async fn judge(
@@ -231,19 +247,17 @@ pub(crate) async fn judge(
     verdicts: &[(EndpointId, &EndpointVerdict)],
     is_retried: bool,
     now: Timestamp,
-) -> Result<(), StoreError> {
-    let mut endpoints: Vec<Named> = verdicts.iter().map(|(id, _)| Named { id: id.as_str() }).collect();
-    endpoints.sort_unstable();
-    endpoints.dedup();
+) -> Result<bool, StoreError> {
+    let endpoints = in_order(verdicts.iter().map(|(id, _)| id.as_str()));
     let is_well = |verdict| matches!(verdict, &EndpointVerdict::Succeeded | &EndpointVerdict::Unchanged);
     let is_all_well = verdicts.iter().all(|(_, verdict)| is_well(*verdict));
     if is_all_well && !is_retried && !any_unwell(tx, &endpoints).await? {
-        return Ok(());
+        return Ok(false);
     }
     lock(tx, &endpoints).await?;
     let sums: Vec<Verdicts> = endpoints
         .iter()
-        .map(|&Named { id }| {
+        .map(|&id| {
             let of_this = verdicts.iter().filter(|(other, _)| other.as_str() == id);
             Verdicts::of(id, of_this.map(|(_, verdict)| *verdict))
         })
@@ -251,29 +265,32 @@ pub(crate) async fn judge(
         .filter(|sum| sum.healed == 1 || sum.failures > 0)
         .collect();
     // A disabled endpoint stays so whatever comes of the attempts that were under way.
-    let update = sql("UPDATE endpoints SET \
-             failures = CASE WHEN v.healed = 1 THEN v.failures ELSE endpoints.failures + v.failures END, \
-             first_failed_at = CASE WHEN v.failures > 0 AND (v.healed = 1 OR endpoints.first_failed_at IS NULL) \
-                 THEN $2 WHEN v.healed = 1 THEN NULL ELSE endpoints.first_failed_at END, \
-             state = COALESCE(v.state, endpoints.state), \
-             changed_at = CASE WHEN v.state <> endpoints.state THEN $2 ELSE endpoints.changed_at END, \
-             retry_at = CASE WHEN v.healed = 0 AND v.state = 'failing' AND endpoints.retry_at > v.open_until \
-                 THEN endpoints.retry_at WHEN v.state IS NULL THEN endpoints.retry_at ELSE v.open_until END, \
-             reason = v.reason, is_probing = 0 \
-         FROM (SELECT j.value ->> 'id' AS id, j.value ->> 'state' AS state, \
-                 CAST(j.value ->> 'healed' AS BIGINT) AS healed, \
-                 CAST(j.value ->> 'failures' AS BIGINT) AS failures, \
-                 CAST(j.value ->> 'open_until' AS BIGINT) AS open_until, \
-                 j.value ->> 'reason' AS reason FROM {each}) AS v \
-         WHERE endpoints.id = v.id AND endpoints.state <> 'disabled'");
-    tx.execute(update.bind(each(&sums)?).bind(millis(now))).await?;
-    reckon(tx, &endpoints).await
+    let update = "UPDATE endpoints SET \
+             failures = CASE WHEN r.healed = 1 THEN r.failures ELSE endpoints.failures + r.failures END, \
+             first_failed_at = CASE WHEN r.failures > 0 AND (r.healed = 1 OR endpoints.first_failed_at IS NULL) \
+                 THEN r.now WHEN r.healed = 1 THEN NULL ELSE endpoints.first_failed_at END, \
+             state = COALESCE(r.state, endpoints.state), \
+             changed_at = CASE WHEN r.state <> endpoints.state THEN r.now ELSE endpoints.changed_at END, \
+             retry_at = CASE WHEN r.healed = 0 AND r.state = 'failing' AND endpoints.retry_at > r.open_until \
+                 THEN endpoints.retry_at WHEN r.state IS NULL THEN endpoints.retry_at ELSE r.open_until END, \
+             reason = r.reason, is_probing = 0 \
+         FROM {rows} WHERE endpoints.id = r.id AND endpoints.state <> 'disabled'";
+    let rows = Rows::ids(sums.iter().map(|sum| sum.id))
+        .text("state", sums.iter().map(|sum| sum.state))
+        .int("healed", sums.iter().map(|sum| sum.healed))
+        .int("failures", sums.iter().map(|sum| sum.failures))
+        .int("open_until", sums.iter().map(|sum| sum.open_until))
+        .text("reason", sums.iter().map(|sum| sum.reason))
+        .int("now", sums.iter().map(|_| millis(now)));
+    tx.execute(sql_over(rows, update)).await?;
+    reckon(tx, &endpoints).await?;
+    Ok(true)
 }
 
-async fn any_unwell(tx: &mut Tx, endpoints: &[Named<'_>]) -> Result<bool, StoreError> {
-    let select = sql("SELECT id FROM endpoints WHERE id IN (SELECT j.value ->> 'id' FROM {each}) \
-         AND (state <> 'healthy' OR failures > 0) LIMIT 1");
-    Ok(tx.fetch_optional(select.bind(each(endpoints)?)).await?.is_some())
+async fn any_unwell(tx: &mut Tx, endpoints: &[&str]) -> Result<bool, StoreError> {
+    let select = "SELECT id FROM endpoints WHERE id IN (SELECT r.id FROM {rows}) \
+         AND (state <> 'healthy' OR failures > 0) LIMIT 1";
+    Ok(tx.fetch_optional(sql_over(Rows::ids(endpoints.iter().copied()), select)).await?.is_some())
 }
 
 /// Gives every delivery that was made before there were endpoints its own.
@@ -288,7 +305,7 @@ pub(crate) async fn fill_endpoints(tx: &mut Tx) -> Result<(), StoreError> {
         tx.execute(update.bind(id.as_str()).bind(key.as_str()).bind(url.as_written())).await?;
         ids.push(id);
     }
-    let endpoints: Vec<Named> = ids.iter().map(|id| Named { id: id.as_str() }).collect();
+    let endpoints: Vec<&str> = ids.iter().map(EndpointId::as_str).collect();
     reckon(tx, &endpoints).await
 }
 

@@ -170,14 +170,12 @@ impl Store {
     pub async fn queue_depth(&self) -> Result<QueueDepth, StoreError> {
         let select = sql("SELECT (SELECT COUNT(*) FROM jobs WHERE state = 'queued') AS queued, \
              (SELECT COUNT(*) FROM job_leases) AS processing, \
-             (SELECT COUNT(*) FROM deliveries WHERE state = 'pending' AND until IS NULL) AS waiting, \
-             (SELECT COUNT(*) FROM deliveries WHERE until IS NOT NULL) AS sending");
+             (SELECT COUNT(*) FROM deliveries WHERE state = 'pending') AS pending");
         let Some(row) = self.database.fetch_optional(select).await? else { return Ok(QueueDepth::default()) };
-        let (waiting, sending): (u64, u64) = (row.number("waiting")?, row.number("sending")?);
         Ok(QueueDepth {
             queued: row.number("queued")?,
             processing: row.number("processing")?,
-            deliveries_pending: waiting + sending,
+            deliveries_pending: row.number("pending")?,
         })
     }
 }

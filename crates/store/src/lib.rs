@@ -11,6 +11,7 @@
 
 pub mod database;
 pub mod deliveries;
+mod delivery_leases;
 pub mod endpoints;
 pub mod error;
 pub mod files;
@@ -27,6 +28,7 @@ pub mod replays;
 pub mod result_row;
 mod retention;
 mod row;
+mod rows;
 pub mod signing;
 mod spec_row;
 mod sql;

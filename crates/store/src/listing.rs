@@ -123,7 +123,8 @@ impl Store {
         limit: usize,
     ) -> Result<Page<DeliverySummary>, StoreError> {
         let select = sql("SELECT d.id, d.event_id, e.kind, e.sequence, d.job_id, d.url, d.receiver, \
-             d.endpoint_id, d.state, d.attempts, d.is_replay, d.created_at, d.next_at, d.until, \
+             d.endpoint_id, d.state, d.attempts, d.is_replay, d.created_at, d.next_at, \
+             (SELECT l.until FROM delivery_leases l WHERE l.delivery_id = d.id) AS until, \
              a.status AS last_status, a.error AS last_error \
              FROM deliveries d JOIN events e ON e.id = d.event_id \
              LEFT JOIN delivery_attempts a ON a.delivery_id = d.id AND a.number = d.attempts \

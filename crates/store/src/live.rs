@@ -10,11 +10,12 @@ use std::time::Duration;
 use domain::{Delivery, DeliveryId, EndpointId, EventKind, Job, JobId, Lease, NodeId, Timestamp};
 
 use crate::database::Tx;
-use crate::deliveries::take;
-use crate::endpoints::{Named, reckon};
+use crate::delivery_leases::{picked_from_row, take, under_way};
+use crate::endpoints::reckon;
 use crate::error::StoreError;
 use crate::finish::{EventDraft, Waits, insert_delivery, insert_event};
-use crate::sql::{each, sql};
+use crate::rows::Rows;
+use crate::sql::{sql, sql_over};
 use crate::{Store, millis, vault};
 
 /// What became of a live event.
@@ -79,15 +80,17 @@ impl Store {
         if tx.fetch_optional(well.bind(endpoint.as_str())).await?.is_none() {
             return Ok(Vec::new());
         }
-        let select = sql("SELECT id FROM deliveries WHERE endpoint_id = $1 AND is_first = 2 \
-             AND state = 'pending' AND until IS NULL AND next_at <= $2 ORDER BY next_at LIMIT $3 {skip_locked}")
+        let select = sql("SELECT d.id, d.attempts + 1 AS number FROM deliveries d \
+             WHERE d.endpoint_id = $1 AND d.is_first = 2 AND d.state = 'pending' AND d.next_at <= $2 \
+             AND (SELECT l.until FROM delivery_leases l WHERE l.delivery_id = d.id LIMIT 1) IS NULL \
+             ORDER BY d.next_at LIMIT $3 {skip_locked}")
         .bind(endpoint.as_str())
         .bind(millis(now))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let rows = tx.fetch(select).await?;
-        let picked = rows.iter().map(|row| row.get("id")).collect::<Result<Vec<String>, _>>()?;
+        let picked = rows.iter().map(picked_from_row).collect::<Result<Vec<_>, _>>()?;
         let claimed = take(&mut tx, node, &picked, lease, now).await?;
-        reckon(&mut tx, &[Named { id: endpoint.as_str() }]).await?;
+        reckon(&mut tx, &[endpoint.as_str()]).await?;
         tx.commit().await?;
         Ok(claimed)
     }
@@ -97,9 +100,9 @@ impl Store {
 /// event is under way.
 pub(crate) async fn silence(tx: &mut Tx, job: &JobId) -> Result<Duration, StoreError> {
     remove_waiting(tx, job, None).await?;
-    // Locked, so that who records its attempt finds the final delivery to let go.
-    let under_way = sql("SELECT until - {clock} AS lease_left FROM deliveries \
-         WHERE job_id = $1 AND is_first = 2 AND until IS NOT NULL {for_update}");
+    // Its delivery is locked by now, so that who records its attempt finds the final delivery to let go.
+    let under_way = sql("SELECT until - {clock} AS lease_left FROM delivery_leases WHERE delivery_id IN \
+         (SELECT d.id FROM deliveries d WHERE d.job_id = $1 AND d.is_first = 2)");
     let mut held = 0;
     for row in tx.fetch(under_way.bind(job.as_str())).await? {
         held = held.max(row.get::<i64>("lease_left")?);
@@ -109,11 +112,16 @@ pub(crate) async fn silence(tx: &mut Tx, job: &JobId) -> Result<Duration, StoreE
 
 /// Live attempts of these jobs are over: their final deliveries, if they were held, are due now. Their endpoints'
 /// `due_at` is to be reckoned anew. What somebody else has locked, he is about to send.
-pub(crate) async fn let_go(tx: &mut Tx, jobs: &[Named<'_>], now: Timestamp) -> Result<(), StoreError> {
-    let update = sql("UPDATE deliveries SET next_at = $2 WHERE id IN (SELECT d.id FROM deliveries d \
-         WHERE d.job_id IN (SELECT j.value ->> 'id' FROM {each}) AND d.state = 'pending' AND d.until IS NULL \
-         AND d.attempts = 0 AND d.next_at > $2 {skip_locked})");
-    tx.execute(update.bind(each(jobs)?).bind(millis(now))).await.map(drop)
+pub(crate) async fn let_go(tx: &mut Tx, jobs: &[&str], now: Timestamp) -> Result<(), StoreError> {
+    let held = "SELECT d.id, d.next_at FROM deliveries d WHERE d.job_id IN (SELECT r.id FROM {rows}) \
+         AND d.state = 'pending' AND d.attempts = 0 {skip_locked}";
+    let held = tx.fetch(sql_over(Rows::ids(jobs.iter().copied()), held)).await?;
+    let held = held.iter().map(|row| Ok((row.get::<String>("id")?, row.get::<i64>("next_at")?)));
+    let mut held = held.collect::<Result<Vec<_>, StoreError>>()?;
+    held.retain(|(_, next_at)| *next_at > millis(now));
+    let rows = Rows::ids(held.iter().map(|(id, _)| id.as_str())).int("now", held.iter().map(|_| millis(now)));
+    let update = "UPDATE deliveries SET next_at = r.now FROM {rows} WHERE deliveries.id = r.id";
+    tx.execute(sql_over(rows, update)).await.map(drop)
 }
 
 /// Whether the lease is the newest; if so, it stays that until this transaction ends.
@@ -128,18 +136,21 @@ async fn was_started(tx: &mut Tx, job: &JobId) -> Result<bool, StoreError> {
     Ok(tx.fetch_optional(select).await?.is_some())
 }
 
-/// Removes a job's live event, if it is of this kind and nobody has begun to send it. The delivery first: deleting the event
-/// would take the delivery along although somebody has just claimed it.
+/// Removes a job's live event, if it is of this kind and nobody has begun to send it. The job's live delivery stays
+/// locked. It is deleted before its event, which would take it along although somebody has just claimed it.
 async fn remove_waiting(tx: &mut Tx, job: &JobId, kind: Option<EventKind>) -> Result<(), StoreError> {
-    let delete = sql("DELETE FROM deliveries WHERE job_id = $1 AND is_first = 2 AND state = 'pending' \
-         AND until IS NULL \
+    let select = sql("SELECT id, event_id FROM deliveries WHERE job_id = $1 AND is_first = 2 \
+         AND state = 'pending' \
          AND ($2 IS NULL OR event_id IN (SELECT e.id FROM events e WHERE e.job_id = $1 AND e.kind = $2)) \
-         RETURNING event_id")
+         {for_update}")
     .bind(job.as_str())
     .bind(kind.map(EventKind::as_str));
-    for row in tx.fetch(delete).await? {
-        let event: String = row.get("event_id")?;
-        tx.execute(sql("DELETE FROM events WHERE id = $1").bind(event)).await?;
+    for row in tx.fetch(select).await? {
+        let (delivery, event): (String, String) = (row.get("id")?, row.get("event_id")?);
+        if under_way(tx, [delivery.as_str()]).await?.is_empty() {
+            tx.execute(sql("DELETE FROM deliveries WHERE id = $1").bind(delivery)).await?;
+            tx.execute(sql("DELETE FROM events WHERE id = $1").bind(event)).await?;
+        }
     }
     Ok(())
 }

@@ -7,13 +7,14 @@ use crate::sql::sql;
 use crate::vault::Vault;
 
 /// What was ever released, in order; a file that was released is never changed, only followed by another.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0001_start.sql"),
     include_str!("../migrations/0002_endpoints.sql"),
     include_str!("../migrations/0003_sweeping.sql"),
     include_str!("../migrations/0004_uploads.sql"),
     include_str!("../migrations/0005_live.sql"),
     include_str!("../migrations/0006_fetched.sql"),
+    include_str!("../migrations/0007_delivery_leases.sql"),
 ];
 
 /// The lock's number among PostgreSQL's advisory locks: `audioext` in ASCII.

@@ -155,6 +155,22 @@ impl Store {
         Ok(true)
     }
 
+    /// When the next queued job that waits for its time may be claimed.
+    pub async fn next_job_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let select =
+            sql("SELECT MIN(not_before) AS due_at FROM jobs WHERE state = 'queued' AND not_before > $1");
+        let row = self.database.fetch_optional(select.bind(millis(now))).await?;
+        Ok(row.map(|row| row.time("due_at")).transpose()?.flatten())
+    }
+
+    /// How long until the first lease of a job runs out, if there is one; nothing, if it has.
+    pub async fn next_job_lease_end(&self) -> Result<Option<Duration>, StoreError> {
+        let select = sql("SELECT MIN(until) - {clock} AS lease_left FROM job_leases");
+        let Some(row) = self.database.fetch_optional(select).await? else { return Ok(None) };
+        let left: Option<i64> = row.get("lease_left")?;
+        Ok(left.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or(0))))
+    }
+
     /// Puts the jobs whose lease ran out back into the queue, those that have attempts left; how many there were.
     pub async fn release_expired_jobs(&self, max_attempts: u32) -> Result<u64, StoreError> {
         let mut released = 0;
@@ -222,7 +238,7 @@ impl Store {
     pub async fn release_everything(&self) -> Result<(), StoreError> {
         let mut tx = self.database.begin().await?;
         tx.execute(sql("UPDATE job_leases SET until = 0")).await?;
-        tx.execute(sql("UPDATE deliveries SET until = 0 WHERE until IS NOT NULL")).await?;
+        tx.execute(sql("UPDATE delivery_leases SET until = 0")).await?;
         tx.commit().await?;
         self.wake.hint_jobs();
         self.wake.hint_deliveries();

@@ -1,6 +1,5 @@
 //! What came of deliveries: recording attempts.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use domain::{
@@ -10,10 +9,12 @@ use domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::database::Tx;
-use crate::endpoints::{Named, judge};
+use crate::delivery_leases::end_leases;
+use crate::endpoints::judge;
 use crate::error::StoreError;
 use crate::live::let_go;
-use crate::sql::{Row, Unreadable, each, sql};
+use crate::rows::Rows;
+use crate::sql::{Row, Unreadable, sql_over};
 use crate::{Store, duration_millis, millis};
 
 /// What happens to a delivery after an attempt.
@@ -27,144 +28,65 @@ pub enum Next {
     Exhausted,
 }
 
-/// A delivery's new place, as an element of a statement.
-#[derive(Serialize)]
-struct Moved<'a> {
-    id: &'a str,
-    holder: &'a str,
-    number: u32,
-    state: &'static str,
-    next_at: i64,
-    failed: u8,
-}
+/// An attempt that has ended, and what follows from it for the delivery and for its endpoint.
+type Ended = (Lease<Delivery>, DeliveryAttempt, Next, EndpointVerdict);
 
 impl Store {
     /// Records attempts, what happens next, and what they mean for their endpoints, all in one transaction,
     /// because a commit costs a disk's flush however much is in it. For each, whether it was recorded: `false` if
     /// the lease is no longer the newest.
-    pub async fn record_attempts(
-        &self,
-        attempts: &[(Lease<Delivery>, DeliveryAttempt, Next, EndpointVerdict)],
-        now: Timestamp,
-    ) -> Result<Vec<bool>, StoreError> {
+    pub async fn record_attempts(&self, attempts: &[Ended], now: Timestamp) -> Result<Vec<bool>, StoreError> {
         if attempts.is_empty() {
             return Ok(Vec::new());
         }
         let mut tx = self.database.begin().await?;
-        let newest = end_leases(&mut tx, attempts, now).await?;
-        let is_recorded: Vec<bool> = attempts
+        let newest = end_leases(&mut tx, attempts.iter().map(|(lease, ..)| lease)).await?;
+        let is_newest =
+            |(lease, ..): &&Ended| newest.contains(&(lease.item.id.as_str().to_owned(), lease.attempt));
+        let ended: Vec<&Ended> = attempts.iter().filter(is_newest).collect();
+        move_on(&mut tx, &ended, now).await?;
+        let rows: Vec<_> = ended
             .iter()
-            .map(|(lease, ..)| newest.contains(&(lease.item.id.as_str().to_owned(), lease.attempt)))
+            .map(|(lease, attempt, ..)| (lease.item.id.as_str(), lease.attempt, attempt))
             .collect();
-        let (mut rows, mut verdicts, mut live, mut is_retried) = (Vec::new(), Vec::new(), Vec::new(), false);
-        for (_, (lease, attempt, next, verdict)) in
-            is_recorded.iter().zip(attempts).filter(|(recorded, _)| **recorded)
-        {
-            let mut row = AttemptRow::of(lease.item.id.as_str(), attempt)?;
-            row.number = lease.attempt;
-            rows.push(row);
-            verdicts.push((lease.item.endpoint(), verdict));
-            is_retried |= matches!(next, Next::RetryAt(_));
-            if lease.item.event.kind.is_live() {
-                live.push(Named { id: lease.item.event.job.as_str() });
-            }
-        }
         insert_attempts(&mut tx, &rows).await?;
+        let is_live = |lease: &Lease<Delivery>| lease.item.event.kind.is_live();
+        let live = ended.iter().filter(|(lease, ..)| is_live(lease));
+        let live: Vec<&str> = live.map(|(lease, ..)| lease.item.event.job.as_str()).collect();
         if !live.is_empty() {
             let_go(&mut tx, &live, now).await?;
-            is_retried = true;
         }
-        judge(&mut tx, &verdicts, is_retried, now).await?;
+        let is_retried = ended.iter().any(|(_, _, next, _)| matches!(next, Next::RetryAt(_)));
+        let verdicts: Vec<_> =
+            ended.iter().map(|(lease, _, _, verdict)| (lease.item.endpoint(), verdict)).collect();
+        let is_changed = judge(&mut tx, &verdicts, is_retried || !live.is_empty(), now).await?;
         tx.commit().await?;
-        if !live.is_empty() {
+        if is_changed {
             self.wake.hint_deliveries();
         }
-        Ok(is_recorded)
+        Ok(attempts.iter().map(|ended| is_newest(&ended)).collect())
     }
 }
 
-/// Ends the leases that are the newest; the deliveries and numbers of those.
-async fn end_leases(
-    tx: &mut Tx,
-    attempts: &[(Lease<Delivery>, DeliveryAttempt, Next, EndpointVerdict)],
-    now: Timestamp,
-) -> Result<HashSet<(String, u32)>, StoreError> {
-    let moved: Vec<Moved> = attempts
-        .iter()
-        .map(|(lease, _, next, _)| {
-            let (state, next_at) = match next {
-                Next::Delivered => (DeliveryState::Delivered, now),
-                Next::RetryAt(at) => (DeliveryState::Pending, *at),
-                Next::Exhausted => (DeliveryState::Exhausted, now),
-            };
-            Moved {
-                id: lease.item.id.as_str(),
-                holder: lease.holder.as_str(),
-                number: lease.attempt,
-                state: state.as_str(),
-                next_at: millis(next_at),
-                failed: u8::from(*next != Next::Delivered),
-            }
-        })
-        .collect();
-    let update = sql("UPDATE deliveries SET state = m.state, next_at = m.next_at, attempts = m.number, \
-             failures = deliveries.failures + m.failed, is_first = 0, \
-             holder = NULL, until = NULL, claimed_at = NULL \
-         FROM (SELECT j.value ->> 'id' AS id, j.value ->> 'holder' AS holder, j.value ->> 'state' AS state, \
-                 CAST(j.value ->> 'number' AS BIGINT) AS number, \
-                 CAST(j.value ->> 'next_at' AS BIGINT) AS next_at, \
-                 CAST(j.value ->> 'failed' AS BIGINT) AS failed FROM {each}) AS m \
-         WHERE deliveries.id = m.id AND deliveries.attempts = m.number - 1 AND deliveries.holder = m.holder \
-         RETURNING deliveries.id AS id, deliveries.attempts AS attempts");
-    let rows = tx.fetch(update.bind(each(&moved)?)).await?;
-    rows.iter().map(|row| Ok((row.get("id")?, row.number("attempts")?))).collect()
-}
-
-/// An attempt as an element of a statement.
-#[derive(Serialize)]
-pub(crate) struct AttemptRow {
-    pub(crate) id: String,
-    number: u32,
-    started_at: i64,
-    took_micros: i64,
-    status: Option<u16>,
-    error: Option<&'static str>,
-    /// In hex.
-    answer: String,
-    retry_after: Option<i64>,
-    was_sent: u8,
-    phases: String,
-    request: String,
-}
-
-impl AttemptRow {
-    pub(crate) fn of(delivery: &str, attempt: &DeliveryAttempt) -> Result<Self, StoreError> {
-        let outcome = &attempt.outcome;
-        let text = |error| StoreError::Defect(format!("an attempt cannot be written: {error}"));
-        Ok(Self {
-            id: delivery.to_owned(),
-            number: attempt.number,
-            started_at: millis(attempt.started_at),
-            took_micros: micros(outcome.took),
-            status: outcome.status,
-            error: outcome.error.map(SendError::as_str),
-            answer: hex(&outcome.answer),
-            retry_after: outcome.retry_after.map(duration_millis),
-            was_sent: u8::from(outcome.was_sent),
-            phases: serde_json::to_string(&PhasesRow::from(outcome.phases)).map_err(text)?,
-            request: serde_json::to_string(&outcome.request).map_err(text)?,
-        })
-    }
+/// Moves deliveries on to where their attempts have brought them.
+async fn move_on(tx: &mut Tx, ended: &[&Ended], now: Timestamp) -> Result<(), StoreError> {
+    let place = |next: &Next| match next {
+        Next::Delivered => (DeliveryState::Delivered, now),
+        Next::RetryAt(at) => (DeliveryState::Pending, *at),
+        Next::Exhausted => (DeliveryState::Exhausted, now),
+    };
+    let rows = Rows::ids(ended.iter().map(|(lease, ..)| lease.item.id.as_str()))
+        .int("number", ended.iter().map(|(lease, ..)| i64::from(lease.attempt)))
+        .text("state", ended.iter().map(|(_, _, next, _)| place(next).0.as_str()))
+        .int("next_at", ended.iter().map(|(_, _, next, _)| millis(place(next).1)))
+        .int("failed", ended.iter().map(|(_, _, next, _)| i64::from(*next != Next::Delivered)));
+    let update = "UPDATE deliveries SET state = r.state, next_at = r.next_at, attempts = r.number, \
+         failures = deliveries.failures + r.failed, is_first = 0 FROM {rows} WHERE deliveries.id = r.id";
+    tx.execute(sql_over(rows, update)).await.map(drop)
 }
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Microseconds.
@@ -204,19 +126,37 @@ impl From<PhasesRow> for Phases {
     }
 }
 
-pub(crate) async fn insert_attempts(tx: &mut Tx, attempts: &[AttemptRow]) -> Result<(), StoreError> {
-    if attempts.is_empty() {
-        return Ok(());
-    }
-    let insert = sql("INSERT INTO delivery_attempts \
+/// Writes attempts down, each under its delivery's name and the number of its lease.
+pub(crate) async fn insert_attempts(
+    tx: &mut Tx,
+    attempts: &[(&str, u32, &DeliveryAttempt)],
+) -> Result<(), StoreError> {
+    let outcomes = || attempts.iter().map(|(.., attempt)| &attempt.outcome);
+    let phases = outcomes().map(|outcome| text(&PhasesRow::from(outcome.phases)));
+    let phases = phases.collect::<Result<Vec<_>, _>>()?;
+    let requests = outcomes().map(|outcome| text(&outcome.request)).collect::<Result<Vec<_>, _>>()?;
+    let rows = Rows::ids(attempts.iter().map(|(delivery, ..)| *delivery))
+        .int("number", attempts.iter().map(|(_, number, _)| i64::from(*number)))
+        .int("started_at", attempts.iter().map(|(.., attempt)| millis(attempt.started_at)))
+        .int("took_micros", outcomes().map(|outcome| micros(outcome.took)))
+        .int("status", outcomes().map(|outcome| outcome.status.map(i64::from)))
+        .text("error", outcomes().map(|outcome| outcome.error.map(SendError::as_str)))
+        .bytes("answer", outcomes().map(|outcome| outcome.answer.as_slice()))
+        .int("retry_after", outcomes().map(|outcome| outcome.retry_after.map(duration_millis)))
+        .int("was_sent", outcomes().map(|outcome| i64::from(outcome.was_sent)))
+        .text("phases", phases.iter().map(String::as_str))
+        .text("request", requests.iter().map(String::as_str));
+    let insert = "INSERT INTO delivery_attempts \
          (delivery_id, number, started_at, took_micros, status, error, answer, retry_after, was_sent, phases, \
          request) \
-         SELECT j.value ->> 'id', CAST(j.value ->> 'number' AS BIGINT), \
-             CAST(j.value ->> 'started_at' AS BIGINT), CAST(j.value ->> 'took_micros' AS BIGINT), \
-             CAST(j.value ->> 'status' AS BIGINT), j.value ->> 'error', {answer}, \
-             CAST(j.value ->> 'retry_after' AS BIGINT), CAST(j.value ->> 'was_sent' AS BIGINT), \
-             j.value ->> 'phases', j.value ->> 'request' FROM {each}");
-    tx.execute(insert.bind(each(attempts)?)).await.map(drop)
+         SELECT r.id, r.number, r.started_at, r.took_micros, r.status, r.error, r.answer, r.retry_after, \
+             r.was_sent, r.phases, r.request FROM {rows}";
+    tx.execute(sql_over(rows, insert)).await.map(drop)
+}
+
+fn text(part: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(part)
+        .map_err(|error| StoreError::Defect(format!("an attempt cannot be written: {error}")))
 }
 
 pub(crate) fn attempt_from_row(row: &Row) -> Result<DeliveryAttempt, Unreadable> {

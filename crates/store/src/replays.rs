@@ -3,9 +3,11 @@
 use domain::{DeliveryId, DeliveryState, KeyId, ReplayId, Timestamp};
 
 use crate::database::Tx;
-use crate::endpoints::{Named, lock, reckon};
+use crate::delivery_leases::under_way;
+use crate::endpoints::{in_order, lock, reckon};
 use crate::error::StoreError;
-use crate::sql::{Row, Unreadable, each, sql};
+use crate::rows::Rows;
+use crate::sql::{Row, Unreadable, sql, sql_over};
 use crate::{Store, millis};
 
 /// Which deliveries are sent again; what is none does not narrow. Those made after the request are not, and those of
@@ -65,7 +67,7 @@ impl Store {
     pub async fn replay(&self, key: &KeyId, id: &DeliveryId, now: Timestamp) -> Result<Replayed, StoreError> {
         let mut tx = self.database.begin().await?;
         let select = sql(
-            "SELECT id, endpoint_id, until, (SELECT e.sequence FROM events e WHERE e.id = event_id) AS sequence \
+            "SELECT id, endpoint_id, (SELECT e.sequence FROM events e WHERE e.id = event_id) AS sequence \
              FROM deliveries WHERE id = $1 AND key_id = $2 {for_update}",
         );
         let Some(row) = tx.fetch_optional(select.bind(id.as_str()).bind(key.as_str())).await? else {
@@ -74,9 +76,7 @@ impl Store {
         if row.get::<i64>("sequence")? < 0 {
             return Ok(Replayed::Live);
         }
-        if row.get::<Option<i64>>("until")?.is_none() {
-            send_again(&mut tx, std::slice::from_ref(&row), now).await?;
-        }
+        send_again(&mut tx, std::slice::from_ref(&row), now).await?;
         tx.commit().await?;
         self.wake.hint_deliveries();
         Ok(Replayed::Waiting)
@@ -127,8 +127,7 @@ impl Store {
         let mut progress = progress_from_row(&replay)?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let page = page(&mut tx, &replay, limit).await?;
-        send_again(&mut tx, &page, now).await?;
-        progress.replayed += page.len() as u64;
+        progress.replayed += send_again(&mut tx, &page, now).await?;
         if i64::try_from(page.len()).unwrap_or(i64::MAX) < limit {
             progress.finished_at = Some(now);
         }
@@ -161,10 +160,10 @@ impl Store {
     }
 }
 
-/// The replay's next deliveries, locked. What is under way is being sent as it is.
+/// The replay's next deliveries, locked.
 async fn page(tx: &mut Tx, replay: &Row, limit: i64) -> Result<Vec<Row>, StoreError> {
     let select = sql("SELECT id, endpoint_id, created_at FROM deliveries \
-         WHERE key_id = $1 AND created_at < $2 AND ($3 IS NULL OR state = $3) AND until IS NULL \
+         WHERE key_id = $1 AND created_at < $2 AND ($3 IS NULL OR state = $3) \
          AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = event_id AND e.sequence < 0) \
          AND (created_at, id) > ($4, $5) ORDER BY created_at, id LIMIT $6 {for_update}")
     .bind(replay.get::<String>("key_id")?)
@@ -176,20 +175,21 @@ async fn page(tx: &mut Tx, replay: &Row, limit: i64) -> Result<Vec<Row>, StoreEr
     tx.fetch(select).await
 }
 
-/// Makes deliveries wait again, which are locked and not under way.
-async fn send_again(tx: &mut Tx, deliveries: &[Row], now: Timestamp) -> Result<(), StoreError> {
-    let read =
-        |column| deliveries.iter().map(move |row| row.get::<String>(column)).collect::<Result<Vec<_>, _>>();
-    let (ids, endpoints) = (read("id")?, read("endpoint_id")?);
-    let ids: Vec<Named> = ids.iter().map(|id| Named { id }).collect();
-    let update = sql("UPDATE deliveries SET state = 'pending', next_at = $2, is_first = 0, is_replay = 1, \
-         failures = 0 WHERE id IN (SELECT j.value ->> 'id' FROM {each})");
-    tx.execute(update.bind(each(&ids)?).bind(millis(now))).await?;
-    let mut endpoints: Vec<Named> = endpoints.iter().map(|id| Named { id }).collect();
-    endpoints.sort_unstable();
-    endpoints.dedup();
+/// Makes deliveries wait again, which are locked; how many. What is under way is being sent as it is.
+async fn send_again(tx: &mut Tx, deliveries: &[Row], now: Timestamp) -> Result<u64, StoreError> {
+    let read = |row: &Row| Ok((row.get::<String>("id")?, row.get::<String>("endpoint_id")?));
+    let mut deliveries = deliveries.iter().map(read).collect::<Result<Vec<_>, Unreadable>>()?;
+    let under_way = under_way(tx, deliveries.iter().map(|(id, _)| id.as_str())).await?;
+    deliveries.retain(|(id, _)| !under_way.contains(id));
+    let rows = Rows::ids(deliveries.iter().map(|(id, _)| id.as_str()))
+        .int("now", deliveries.iter().map(|_| millis(now)));
+    let update = "UPDATE deliveries SET state = 'pending', next_at = r.now, is_first = 0, is_replay = 1, \
+         failures = 0 FROM {rows} WHERE deliveries.id = r.id";
+    tx.execute(sql_over(rows, update)).await?;
+    let endpoints = in_order(deliveries.iter().map(|(_, endpoint)| endpoint.as_str()));
     lock(tx, &endpoints).await?;
-    reckon(tx, &endpoints).await
+    reckon(tx, &endpoints).await?;
+    Ok(deliveries.len() as u64)
 }
 
 fn progress_from_row(row: &Row) -> Result<ReplayProgress, StoreError> {

@@ -55,6 +55,9 @@ impl Store {
 
     /// Notes that the files of these jobs are gone.
     pub async fn mark_swept(&self, jobs: &[JobId]) -> Result<(), StoreError> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
         let mut tx = self.database.begin().await?;
         for job in jobs {
             tx.execute(sql("UPDATE jobs SET swept = 1 WHERE id = $1").bind(job.as_str())).await?;

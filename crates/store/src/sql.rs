@@ -9,21 +9,24 @@
 //! | `{skip_locked}` | nothing (one writer at a time) | `FOR UPDATE SKIP LOCKED` |
 //! | `{for_update}` | nothing (one writer at a time) | `FOR UPDATE` |
 //! | `{bytes}` | `BLOB` | `BYTEA` |
-//! | `{each}` | `json_each($1) j`: a row for each element of the first value, in `j.value` | the same |
-//! | `{answer}` | the bytes that `j.value` has as hex under `answer` | the same |
+//! | `{rows}` | a table `r` of [`Rows`] | the same |
 //!
-//! What concerns many rows is one statement over `{each}` rather than one statement a row.
+//! What concerns many rows is one statement over `{rows}` rather than one statement a row. It has no other values: what
+//! is the same for every row is a column too.
 
 use std::borrow::Cow;
 
 use domain::Timestamp;
 use sqlx::encode::Encode;
 use sqlx::error::BoxDynError;
+use sqlx::postgres::PgArguments;
+use sqlx::sqlite::SqliteArguments;
 use sqlx::{
     Arguments, AssertSqlSafe, Database, PgConnection, Postgres, Row as _, Sqlite, SqliteConnection, Type,
 };
 
 use crate::error::StoreError;
+use crate::rows::Rows;
 
 /// A value on its way into a statement. Each knows its type even when there is none, as PostgreSQL wants.
 pub(crate) enum Value {
@@ -59,17 +62,17 @@ value_from! {
 pub(crate) struct Statement {
     text: Cow<'static, str>,
     values: Vec<Value>,
-}
-
-/// The elements of a statement that goes over `{each}`: its first value.
-pub(crate) fn each<T: serde::Serialize>(elements: &[T]) -> Result<String, StoreError> {
-    serde_json::to_string(elements)
-        .map_err(|error| StoreError::Defect(format!("a statement's values cannot be written: {error}")))
+    rows: Option<Rows>,
 }
 
 /// Begins a statement.
 pub(crate) fn sql(text: impl Into<Cow<'static, str>>) -> Statement {
-    Statement { text: text.into(), values: Vec::new() }
+    Statement { text: text.into(), values: Vec::new(), rows: None }
+}
+
+/// A statement over `{rows}`.
+pub(crate) fn sql_over(rows: Rows, text: &'static str) -> Statement {
+    Statement { text: text.into(), values: Vec::new(), rows: Some(rows) }
 }
 
 impl Statement {
@@ -84,9 +87,26 @@ impl Statement {
             return self.text.to_string();
         }
         let text = self.text.replace("{clock}", dialect.clock).replace("{bytes}", dialect.bytes);
-        let text =
-            text.replace("{skip_locked}", dialect.skip_locked).replace("{for_update}", dialect.for_update);
-        text.replace("{each}", dialect.each).replace("{answer}", dialect.answer)
+        text.replace("{skip_locked}", dialect.skip_locked).replace("{for_update}", dialect.for_update)
+    }
+
+    /// As SQLite runs it: more than once where it is over many rows, not at all where it is over none.
+    fn for_sqlite(self) -> Result<Vec<(String, SqliteArguments)>, sqlx::Error> {
+        let text = self.text_for(&SQLITE);
+        let Some(rows) = self.rows else {
+            return Ok(vec![(text, arguments::<Sqlite>(self.values).map_err(sqlx::Error::Encode)?)]);
+        };
+        let parts = rows.sqlite_parts().map_err(sqlx::Error::Encode)?;
+        Ok(parts.into_iter().map(|(table, values)| (text.replace(ROWS, &table), values)).collect())
+    }
+
+    fn for_postgres(self) -> Result<(String, PgArguments), sqlx::Error> {
+        let text = self.text_for(&POSTGRES);
+        let (text, values) = match self.rows {
+            None => (text, arguments::<Postgres>(self.values)),
+            Some(rows) => (text.replace(ROWS, &rows.postgres_text()), rows.postgres_arguments()),
+        };
+        Ok((text, values.map_err(sqlx::Error::Encode)?))
     }
 }
 
@@ -96,17 +116,15 @@ struct Dialect {
     skip_locked: &'static str,
     for_update: &'static str,
     bytes: &'static str,
-    each: &'static str,
-    answer: &'static str,
 }
+
+const ROWS: &str = "{rows}";
 
 const SQLITE: Dialect = Dialect {
     clock: "CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER)",
     skip_locked: "",
     for_update: "",
     bytes: "BLOB",
-    each: "json_each($1) AS j",
-    answer: "unhex(j.value ->> 'answer')",
 };
 
 /// The clock is the statement's and not `clock_timestamp()`: that one is volatile, so that no index could be used.
@@ -115,8 +133,6 @@ const POSTGRES: Dialect = Dialect {
     skip_locked: "FOR UPDATE SKIP LOCKED",
     for_update: "FOR UPDATE",
     bytes: "BYTEA",
-    each: "jsonb_array_elements(CAST($1 AS JSONB)) AS j",
-    answer: "decode(j.value ->> 'answer', 'hex')",
 };
 
 fn arguments<DB>(values: Vec<Value>) -> Result<DB::Arguments, BoxDynError>
@@ -137,15 +153,6 @@ where
     Ok(arguments)
 }
 
-/// Makes of a statement what sqlx runs on one of the databases.
-macro_rules! query {
-    ($statement:expr, $database:ty, $dialect:expr) => {{
-        let text = $statement.text_for(&$dialect);
-        let values = arguments::<$database>($statement.values).map_err(sqlx::Error::Encode)?;
-        sqlx::query_with(AssertSqlSafe(text), values)
-    }};
-}
-
 /// A connection of either database, on which a statement runs.
 pub(crate) enum On<'a> {
     Sqlite(&'a mut SqliteConnection),
@@ -155,25 +162,39 @@ pub(crate) enum On<'a> {
 impl On<'_> {
     /// Runs a statement; how many rows it changed.
     pub(crate) async fn execute(self, statement: Statement) -> Result<u64, StoreError> {
-        Ok(match self {
-            Self::Sqlite(on) => query!(statement, Sqlite, SQLITE).execute(on).await?.rows_affected(),
-            Self::Postgres(on) => query!(statement, Postgres, POSTGRES).execute(on).await?.rows_affected(),
-        })
+        match self {
+            Self::Sqlite(on) => {
+                let mut changed = 0;
+                for (text, values) in statement.for_sqlite()? {
+                    let query = sqlx::query_with(AssertSqlSafe(text), values);
+                    changed += query.execute(&mut *on).await?.rows_affected();
+                }
+                Ok(changed)
+            }
+            Self::Postgres(on) => {
+                let (text, values) = statement.for_postgres()?;
+                Ok(sqlx::query_with(AssertSqlSafe(text), values).execute(on).await?.rows_affected())
+            }
+        }
     }
 
     /// Runs a statement; the rows it gives.
     pub(crate) async fn fetch(self, statement: Statement) -> Result<Vec<Row>, StoreError> {
-        Ok(match self {
+        match self {
             Self::Sqlite(on) => {
-                query!(statement, Sqlite, SQLITE).fetch_all(on).await?.into_iter().map(Row::Sqlite).collect()
+                let mut rows = Vec::new();
+                for (text, values) in statement.for_sqlite()? {
+                    let query = sqlx::query_with(AssertSqlSafe(text), values);
+                    rows.extend(query.fetch_all(&mut *on).await?.into_iter().map(Row::Sqlite));
+                }
+                Ok(rows)
             }
-            Self::Postgres(on) => query!(statement, Postgres, POSTGRES)
-                .fetch_all(on)
-                .await?
-                .into_iter()
-                .map(Row::Postgres)
-                .collect(),
-        })
+            Self::Postgres(on) => {
+                let (text, values) = statement.for_postgres()?;
+                let rows = sqlx::query_with(AssertSqlSafe(text), values).fetch_all(on).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
+        }
     }
 
     /// Runs several statements that have no values.

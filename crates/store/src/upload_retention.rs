@@ -79,6 +79,9 @@ impl Store {
         now: Timestamp,
         keep: Duration,
     ) -> Result<(), StoreError> {
+        if uploads.is_empty() {
+            return Ok(());
+        }
         let mut tx = self.database.begin().await?;
         for id in uploads {
             // Another node may have noted it for the first time a moment ago: that is remembered.

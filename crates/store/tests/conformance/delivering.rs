@@ -164,7 +164,7 @@ async fn the_next_time_is_known(world: World) {
     assert_eq!(world.store.next_delivery_due(NOW).await.expect("read"), None);
     world.deliveries(2).await;
     assert_eq!(world.store.next_delivery_due(NOW).await.expect("read"), Some(NOW));
-    let held = world.send(2, LONG, NOW).await;
+    let held = world.send(3, LONG, NOW).await;
     let lease_end = world.store.next_delivery_due(NOW).await.expect("read").expect("the leases' end");
     assert!(lease_end > NOW && lease_end <= NOW.plus(LONG), "{lease_end:?}");
     for (lease, wait) in held.iter().zip([50, 70]) {

@@ -156,6 +156,7 @@ async fn endpoints_and_replays_are_trimmed_once_nothing_is_left_of_them(world: W
     assert_eq!(left().await, (1, true), "one has a delivery, the other is not done");
     world.store.run_replays(10, NOW).await.expect("ran").expect("something to do");
     world.deliver().await;
+    assert!(world.send(1, LONG, NOW).await.is_empty(), "there is more");
     world.store.mark_swept(std::slice::from_ref(&lease.item.id)).await.expect("marked");
     world.store.trim(hours(99), rows).await.expect("trimmed");
     assert_eq!(left().await, (1, true), "neither is old enough");

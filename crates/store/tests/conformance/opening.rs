@@ -25,13 +25,14 @@ async fn many_connections_migrate_at_once(world: World) {
 }
 
 /// Back to an empty database, whatever it is.
-const DROP_EVERYTHING: &str = "DROP TABLE delivery_attempts; DROP TABLE deliveries; DROP TABLE events; \
+const DROP_EVERYTHING: &str = "DROP TABLE delivery_attempts; DROP TABLE delivery_leases; DROP TABLE deliveries; DROP TABLE events; \
     DROP TABLE endpoints; DROP TABLE private_keys; DROP TABLE secret_headers; DROP TABLE replays; \
     DROP TABLE idempotency; DROP TABLE job_leases; DROP TABLE jobs; DROP TABLE queue_turns; \
     DROP TABLE event_counters; DROP TABLE signing_secrets; DROP TABLE upload_parts; DROP TABLE uploads; \
     DROP TABLE keys; DROP TABLE service;";
 
-/// A database of the first version, with two deliveries that wait and one that was made.
+/// A database of the first version, with two deliveries that wait, one that was made, and one that was under way when
+/// its node was lost.
 async fn what_was_there_before_endpoints_gets_one(world: World) {
     let bytes = if world.store.is_embedded() { "BLOB" } else { "BYTEA" };
     let first = include_str!("../../migrations/0001_start.sql").replace("{bytes}", bytes);
@@ -47,7 +48,10 @@ async fn what_was_there_before_endpoints_gets_one(world: World) {
         (1, "https://a.example/", "pending", 0),
         (2, "https://a.example/", "delivered", 1),
         (3, "https://b.example/", "pending", 2),
+        (4, "https://b.example/", "pending", 0),
     ];
+    let under_way = "UPDATE deliveries SET holder = 'node_0000000000000001', until = 1, claimed_at = 2 \
+         WHERE id = 'dlv_0000000000000004';";
     let deliveries = deliveries.map(|(n, url, state, attempts)| {
         format!(
             "INSERT INTO events (id, key_id, sequence, job_id, kind, body, created_at) VALUES \
@@ -60,9 +64,9 @@ async fn what_was_there_before_endpoints_gets_one(world: World) {
         )
     });
     let deliveries = deliveries.concat();
-    // All three are of one job here, which ends but once.
+    // All are of one job here, which ends but once.
     let one_event_a_job = "DROP INDEX events_final;";
-    let script = [tables.as_str(), &first, &rows, one_event_a_job, &deliveries].concat();
+    let script = [tables.as_str(), &first, &rows, one_event_a_job, &deliveries, under_way].concat();
     world.run_sql(Box::leak(script.into_boxed_str())).await;
     world.store.migrate().await.expect("migrated");
 
@@ -70,10 +74,18 @@ async fn what_was_there_before_endpoints_gets_one(world: World) {
     let mut claimed: Vec<_> =
         claimed.iter().map(|lease| (lease.item.id.as_str(), lease.attempt, lease.item.failures)).collect();
     claimed.sort_unstable();
-    assert_eq!(claimed, [("dlv_0000000000000001", 1, 0), ("dlv_0000000000000003", 3, 2)]);
+    assert_eq!(
+        claimed,
+        [
+            ("dlv_0000000000000001", 1, 0),
+            ("dlv_0000000000000003", 3, 2),
+            // The lost attempt is the first, and no failure of the receiver.
+            ("dlv_0000000000000004", 2, 0),
+        ]
+    );
     let key = KeyId::parse("key_0000000000000001").expect("an id");
     let page = world.store.deliveries(&key, &DeliveryFilter::default(), None, 10).await.expect("read");
-    assert_eq!(page.items.len(), 3);
+    assert_eq!(page.items.len(), 4);
 }
 
 async fn a_newer_schema_is_refused(world: World) {

@@ -210,8 +210,7 @@ impl World {
     /// must pass, which it does here at once.
     fn let_leases_run_out(&self) {
         if let Some(commits) = &self.commits {
-            let pass =
-                "UPDATE job_leases SET until = 0; UPDATE deliveries SET until = 0 WHERE until IS NOT NULL";
+            let pass = "UPDATE job_leases SET until = 0; UPDATE delivery_leases SET until = 0";
             testkit::postgres().run_sql(&commits.name, pass);
         }
     }
