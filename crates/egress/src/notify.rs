@@ -99,7 +99,8 @@ impl Webhooks {
             let was_kept = kept.is_some();
             let mut connection = match kept {
                 Some(connection) => connection,
-                None => self.connect(url, attempt).await?,
+                // In a box: it is seldom needed and large, and every attempt would have to carry room for it.
+                None => Box::pin(self.connect(url, attempt)).await?,
             };
             attempt.sends_on(connection.written());
             match connection.send(request).await {

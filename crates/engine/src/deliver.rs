@@ -267,10 +267,12 @@ impl DeliverLoop {
                 | EndpointVerdict::Failed { open_until: None }
         );
         log(&lease, &outcome, &next);
-        let attempt = DeliveryAttempt { number: lease.attempt, started_at, outcome: outcome.clone() };
+        // For the lanes, without what was said and what was answered.
+        let learned = SendOutcome { answer: Vec::new(), request: Vec::new(), ..outcome };
+        let attempt = DeliveryAttempt { number: lease.attempt, started_at, outcome };
         // The recorder is gone only when the process stops; then the lease runs out and it is sent again.
         let _ = ended.send((lease, attempt, next, verdict)).await;
-        Some(Over { endpoint, began, outcome, has_opened, is_live })
+        Some(Over { endpoint, began, outcome: learned, has_opened, is_live })
     }
 
     /// What follows from an attempt. `Retry-After` can make a wait longer, never shorter.
@@ -295,7 +297,9 @@ impl DeliverLoop {
         if let Some(known) = known.filter(Remembered::is_fresh) {
             return Ok(known.keys);
         }
-        let keys = Arc::new(self.parts.store.signing_keys(key, self.parts.clock.now()).await?);
+        // In a box: it is seldom needed and large, and every attempt would have to carry room for it.
+        let reading = Box::pin(self.parts.store.signing_keys(key, self.parts.clock.now()));
+        let keys = Arc::new(reading.await?);
         let mut remembered = self.remembered();
         // What is stale goes, so that the map holds no more than the keys of the last seconds.
         remembered.retain(|_, known| known.is_fresh());
