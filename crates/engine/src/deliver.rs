@@ -27,7 +27,7 @@ mod live;
 mod record;
 mod window;
 
-use asking::{Answer, Asking};
+use asking::{Answer, Asking, LOOK_AGAIN};
 pub use circuit::CircuitConfig;
 use lanes::{Caps, Lanes, Turn};
 use record::Ended;
@@ -151,17 +151,27 @@ impl DeliverLoop {
         // Made before the first look, so that no hint falls between a look and the wait after it.
         let mut wakes = self.parts.store.wakes();
         let (mut looked_at, mut look_at) = (Instant::now(), Instant::now());
+        // Where the look under way has no answer; what a hint brings forward is earlier.
+        let mut unanswered = look_at;
         let mut asking = Asking::new(Arc::clone(self));
         while !stop.is_cancelled() {
             let now = Instant::now();
             if asking.next(lanes, now >= look_at) {
-                (looked_at, look_at) = (now, now + self.config.poll);
+                unanswered = now + self.config.poll.min(LOOK_AGAIN);
+                (looked_at, look_at) = (now, unanswered);
             }
             self.begin(lanes, sending, ended).await;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                Some(answer) = asking.answer() => self.heed(lanes, answer).await,
+                Some(answer) = asking.answer() => {
+                    if let Answer::Due(_, wait) = &answer
+                        && look_at == unanswered
+                    {
+                        look_at = Instant::now() + *wait;
+                    }
+                    self.heed(lanes, answer).await;
+                }
                 Some(over) = sending.join_next(), if !sending.is_empty() => {
                     self.learn(lanes, over.ok().flatten()).await;
                     while let Some(over) = sending.try_join_next() {
@@ -184,7 +194,7 @@ impl DeliverLoop {
     /// Takes over what the store has answered. What was claimed for a URL that was given up meanwhile goes back.
     async fn heed(&self, lanes: &mut Lanes, answer: Answer) {
         match answer {
-            Answer::Due(due) => lanes.refresh(due),
+            Answer::Due(due, _) => lanes.refresh(due),
             Answer::Claimed { endpoint, limit, leases } => {
                 self.give_back(lanes.claimed(endpoint, limit, leases)).await;
             }

@@ -70,6 +70,9 @@ pub struct ExtractParts {
     pub node: NodeId,
 }
 
+/// How long after a claim that could not be made the next one comes.
+const CLAIM_AGAIN: Duration = Duration::from_secs(1);
+
 /// The loop.
 pub struct ExtractLoop {
     parts: ExtractParts,
@@ -104,8 +107,8 @@ impl ExtractLoop {
         // Made before the first claim, so that no hint falls between a claim and the wait after it.
         let mut wakes = this.parts.store.wakes();
         while !stop.is_cancelled() {
-            this.claim(&mut running, &hand_back).await;
-            this.wait(&mut running, &mut wakes, &stop).await;
+            let look_after = this.claim(&mut running, &hand_back).await;
+            this.wait(&mut running, &mut wakes, look_after, &stop).await;
         }
         let finished = async { while running.join_next().await.is_some() {} };
         if tokio::time::timeout(this.config.grace, finished).await.is_err() {
@@ -115,11 +118,15 @@ impl ExtractLoop {
         heartbeat.abort();
     }
 
-    /// Fills the free slots.
-    async fn claim(self: &Arc<Self>, running: &mut JoinSet<()>, hand_back: &CancellationToken) {
+    /// Fills the free slots; how long until there may be something for those that are left.
+    async fn claim(self: &Arc<Self>, running: &mut JoinSet<()>, hand_back: &CancellationToken) -> Duration {
         let free = self.config.slots.saturating_sub(running.len());
-        if free == 0 || !self.has_disk() {
-            return;
+        let (poll, soon) = (self.config.poll, self.config.poll.min(CLAIM_AGAIN));
+        if free == 0 {
+            return poll;
+        }
+        if !self.has_disk() {
+            return soon;
         }
         let claimed = self
             .parts
@@ -128,23 +135,46 @@ impl ExtractLoop {
             .await;
         match claimed {
             Ok(leases) => {
+                let left = free - leases.len().min(free);
                 for lease in leases {
                     running.spawn(Arc::clone(self).run_job(lease, hand_back.clone()));
                 }
+                if left > 0 { self.next_due().await.min(poll) } else { poll }
             }
-            Err(cause) => tracing::warn!(%cause, "no job could be claimed; trying again"),
+            Err(cause) => {
+                tracing::warn!(%cause, "no job could be claimed; trying again");
+                soon
+            }
         }
     }
 
-    /// Waits for a reason to look again: a free slot, a hint, the poll, or the stop.
-    async fn wait(&self, running: &mut JoinSet<()>, wakes: &mut Wakes, stop: &CancellationToken) {
+    /// How long until the next job is due that waits for its time.
+    async fn next_due(&self) -> Duration {
+        let now = self.parts.clock.now();
+        match self.parts.store.next_job_due(now).await {
+            Ok(next) => next.map_or(Duration::MAX, |next| next.since(now)),
+            Err(cause) => {
+                tracing::warn!(%cause, "when the next job is due cannot be looked up; trying again");
+                CLAIM_AGAIN
+            }
+        }
+    }
+
+    /// Waits for a reason to look again: a free slot, a hint, the time, or the stop.
+    async fn wait(
+        &self,
+        running: &mut JoinSet<()>,
+        wakes: &mut Wakes,
+        look_after: Duration,
+        stop: &CancellationToken,
+    ) {
         let is_full = running.len() >= self.config.slots;
         let is_idle = running.is_empty();
         tokio::select! {
             () = stop.cancelled() => {}
             Some(_) = running.join_next(), if !is_idle => {}
             () = wakes.jobs(), if !is_full => {}
-            () = tokio::time::sleep(self.config.poll) => {}
+            () = tokio::time::sleep(look_after) => {}
         }
     }
 

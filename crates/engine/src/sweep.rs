@@ -16,11 +16,13 @@ use crate::links::Links;
 
 /// How many jobs one statement looks at.
 const PAGE: usize = 100;
+/// How long after leases that ran out are looked at, the next look comes.
+const SWEEP_AGAIN: Duration = Duration::from_secs(1);
 
 /// The bounds of sweeping.
 #[derive(Debug, Clone)]
 pub struct SweepConfig {
-    /// How often leases are looked at.
+    /// How often leases are looked at, where none runs out before.
     pub leases_every: Duration,
     /// How often results and rows are looked at.
     pub retention_every: Duration,
@@ -71,10 +73,11 @@ impl SweepLoop {
 
     async fn leases_until(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            if let Err(cause) = self.leases().await {
+            let wait = self.due_leases().await.unwrap_or_else(|cause| {
                 tracing::warn!(%cause, "leases could not be swept; trying again");
-            }
-            pause(self.config.leases_every, stop).await;
+                SWEEP_AGAIN
+            });
+            pause(wait.min(self.config.leases_every), stop).await;
         }
     }
 
@@ -84,6 +87,14 @@ impl SweepLoop {
                 tracing::warn!(%cause, "retention could not be swept; trying again");
             }
             pause(self.config.retention_every, stop).await;
+        }
+    }
+
+    /// Sweeps leases if one has run out; how long until the next one may.
+    async fn due_leases(&self) -> Result<Duration, StoreError> {
+        match self.parts.store.next_job_lease_end().await? {
+            Some(left) if left.is_zero() => self.leases().await.map(|()| SWEEP_AGAIN),
+            left => Ok(left.unwrap_or(Duration::MAX)),
         }
     }
 

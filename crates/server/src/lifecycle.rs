@@ -28,7 +28,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// How long the database's connections may take to close. One on which a statement hangs never does.
 const CLOSING_STORE: Duration = Duration::from_secs(2);
 /// How often metrics forget what nobody reads any more.
-const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+const METRICS_UPKEEP: Duration = Duration::from_secs(30);
 /// The exit code of a process that was stopped by force, as a shell says it of SIGINT.
 const FORCED: i32 = 130;
 

@@ -2,9 +2,10 @@
 //! receiver never waits for a claim behind a disk's flush as long as there is something ahead for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{Delivery, Lease};
-use store::DueEndpoint;
+use store::{DueEndpoint, StoreError};
 use tokio::task::JoinSet;
 
 use super::DeliverLoop;
@@ -12,16 +13,18 @@ use super::lanes::Lanes;
 
 /// Endpoints that are looked at in one go; those beyond get their turn when these are served.
 const MAX_DUE_ENDPOINTS: usize = 10_000;
+/// How long after a look that found something, or had no answer, the next one comes, unless it is asked for earlier.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Claims between two looks, while there is something to claim: each look reads all that is due.
 const CLAIMS_IN_A_ROW: usize = 16;
 
 /// What the store has answered.
 pub(super) enum Answer {
-    /// These endpoints have something to claim.
-    Due(Vec<DueEndpoint>),
+    /// These endpoints have something to claim, and by then it is to be looked again.
+    Due(Vec<DueEndpoint>, Duration),
     /// Up to `limit` deliveries were asked for, and these are ours.
     Claimed { endpoint: DueEndpoint, limit: usize, leases: Vec<Lease<Delivery>> },
-    /// Nothing: it is out of reach.
+    /// Nothing: it is out of reach, and asked again in a while.
     Silence,
 }
 
@@ -74,14 +77,26 @@ impl Asking {
 }
 
 async fn look(deliver: Arc<DeliverLoop>) -> Answer {
-    let parts = &deliver.parts;
-    match parts.store.due_endpoints(parts.clock.now(), MAX_DUE_ENDPOINTS).await {
-        Ok(due) => Answer::Due(due),
+    match due(&deliver).await {
+        Ok((due, wait)) => Answer::Due(due, wait),
         Err(cause) => {
             tracing::warn!(%cause, "what is due cannot be looked up; trying again");
             Answer::Silence
         }
     }
+}
+
+/// What is due now, and how long until something else may be. Where nothing is due, nothing needs to be looked at before.
+async fn due(deliver: &DeliverLoop) -> Result<(Vec<DueEndpoint>, Duration), StoreError> {
+    let (store, now) = (&deliver.parts.store, deliver.parts.clock.now());
+    let due = store.due_endpoints(now, MAX_DUE_ENDPOINTS).await?;
+    let wait = if due.is_empty() {
+        let next = store.next_delivery_due(now).await?;
+        next.map_or(deliver.config.poll, |next| next.since(now))
+    } else {
+        LOOK_AGAIN
+    };
+    Ok((due, wait.min(deliver.config.poll)))
 }
 
 async fn claim(deliver: Arc<DeliverLoop>, endpoint: DueEndpoint, limit: usize, live_room: usize) -> Answer {
