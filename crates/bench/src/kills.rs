@@ -2,8 +2,11 @@
 //!
 //! The load goes through the real API: most jobs name a source that is not there, which makes an event for the price
 //! of one request, every tenth a tiny recording that is really extracted. The database is the embedded one.
+//!
+//! Jobs are offered at a steady rate, but never more than [`MOST_WAITING`] beyond the events that have arrived: a machine
+//! that is slower than the rate is asked for what it can do, and nothing piles up but what a kill has held up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +14,7 @@ use std::time::Duration;
 
 use domain::{DeliveryState, Disposition, KeyId};
 use engine::random_id;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -23,8 +27,12 @@ use crate::sources::Sources;
 
 /// The longest that the service runs before it is killed.
 const LONGEST_LIFE: Duration = Duration::from_millis(1_500);
-/// How long everything may take to arrive after the last start.
+/// How long nothing may arrive while something is still to come; as long as something does, it is waited for.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Jobs whose event has not arrived, at most: few enough that who comes last of them is not late for the others' sake.
+const MOST_WAITING: usize = 50;
+/// How often it is looked at what has arrived.
+const LOOKED_EVERY: Duration = Duration::from_millis(100);
 /// What nobody may have to wait longer for than this, while the service runs.
 const LATEST: Duration = Duration::from_secs(5);
 /// One job in so many is a recording; the others have no source.
@@ -53,11 +61,12 @@ pub(crate) async fn run(plan: &Plan, say: fn(&str)) -> Outcome<bool> {
         log: "error",
         settings: vec![("WORKERS", "4".to_owned())],
     };
-    let receiver = Receiver::start(Manner::Quick).await?;
+    let receiver = Arc::new(Receiver::start(Manner::Quick).await?);
     let sources = Sources::start().await?;
     let mut service = Service::start(&setup, "127.0.0.1:0".parse()?).await?;
     let address = service.address;
-    let load = Load::start(address, &sources, &receiver, plan.per_second);
+    let arrived = Arrived::watch(Arc::clone(&receiver));
+    let load = Load::start(address, &sources, &receiver.url(), plan.per_second, arrived.clone());
 
     let mut lives = Vec::new();
     let mut slowest_start = Duration::ZERO;
@@ -73,8 +82,8 @@ pub(crate) async fn run(plan: &Plan, say: fn(&str)) -> Outcome<bool> {
         }
     }
     let last_start = service.ready_at;
-    let accepted = load.stop().await?;
-    let is_complete = wait_for_all(&receiver, accepted.len()).await;
+    let (accepted, held_back) = load.stop().await?;
+    let is_complete = arrived.wait_for(accepted.len()).await;
     lives.push(Life { from: last_start, to: Instant::now() });
     let complaints: Vec<String> = service.log();
     service.stop().await?;
@@ -83,7 +92,7 @@ pub(crate) async fn run(plan: &Plan, say: fn(&str)) -> Outcome<bool> {
     let arrivals = receiver.arrivals();
     let found = Found::of(&rows, &accepted, &arrivals, &lives).await?;
     rows.store.close().await;
-    say(&found.report(plan, accepted.len(), arrivals.len(), slowest_start));
+    say(&found.report(plan, held_back, accepted.len(), arrivals.len(), slowest_start));
     let errors: Vec<&String> = complaints.iter().filter(|line| line.contains("ERROR")).collect();
     for line in errors.iter().take(5) {
         eprintln!("{line}");
@@ -97,15 +106,40 @@ fn random_life() -> Duration {
     LONGEST_LIFE.mul_f64(random as f64 / 1_000.0)
 }
 
-async fn wait_for_all(receiver: &Receiver, events: usize) -> bool {
-    let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
-        if by_event(&receiver.arrivals()).len() >= events {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
+/// How many events have arrived, however often.
+#[derive(Clone)]
+struct Arrived(watch::Receiver<usize>);
+
+impl Arrived {
+    fn watch(receiver: Arc<Receiver>) -> Self {
+        let (tell, count) = watch::channel(0);
+        tokio::spawn(async move {
+            let (mut seen, mut events) = (0, HashSet::new());
+            while !tell.is_closed() {
+                let more = receiver.arrivals_after(seen);
+                seen += more.len();
+                events.extend(more.into_iter().map(|arrival| arrival.event));
+                tell.send_if_modified(|count| std::mem::replace(count, events.len()) != events.len());
+                tokio::time::sleep(LOOKED_EVERY).await;
+            }
+        });
+        Self(count)
     }
-    false
+
+    fn count(&self) -> usize {
+        *self.0.borrow()
+    }
+
+    /// Waits for so many, as long as they keep coming; whether they came.
+    async fn wait_for(mut self, events: usize) -> bool {
+        while self.count() < events {
+            match tokio::time::timeout(PATIENCE, self.0.changed()).await {
+                Ok(Ok(())) => {}
+                _ => return false,
+            }
+        }
+        true
+    }
 }
 
 fn by_event(arrivals: &[Arrival]) -> HashMap<&str, Vec<Instant>> {
@@ -116,26 +150,35 @@ fn by_event(arrivals: &[Arrival]) -> HashMap<&str, Vec<Instant>> {
     events
 }
 
-/// Jobs that are submitted at a steady rate, each until it is accepted.
+/// Jobs that are submitted at a steady rate, or as fast as their events arrive if that is slower; each until it is
+/// accepted.
 struct Load {
     accepted: Arc<Mutex<Vec<Accepted>>>,
-    submitting: tokio::task::JoinHandle<JoinSet<()>>,
+    /// Ends with the submissions under way, and how many were not made at their time.
+    submitting: tokio::task::JoinHandle<(JoinSet<()>, usize)>,
     stop: engine::CancellationToken,
 }
 
 impl Load {
-    fn start(to: SocketAddr, sources: &Sources, receiver: &Receiver, per_second: u32) -> Self {
-        let (missing, recording, webhook) = (sources.missing(), sources.recording(), receiver.url());
+    fn start(to: SocketAddr, sources: &Sources, webhook: &str, per_second: u32, arrived: Arrived) -> Self {
+        let (missing, recording) = (sources.missing(), sources.recording());
+        let webhook = webhook.to_owned();
         let accepted = Arc::new(Mutex::new(Vec::new()));
         let stop = engine::CancellationToken::new();
         let (kept, until) = (Arc::clone(&accepted), stop.clone());
         let submitting = tokio::spawn(async move {
             let mut under_way = JoinSet::new();
             let begun = Instant::now();
-            for number in 0_usize.. {
-                let due = begun + Duration::from_secs_f64(number as f64 / f64::from(per_second));
+            let (mut number, mut held_back) = (0_usize, 0);
+            for place in 0_usize.. {
+                let due = begun + Duration::from_secs_f64(place as f64 / f64::from(per_second));
                 if tokio::time::timeout_at(due, until.cancelled()).await.is_ok() {
                     break;
+                }
+                while under_way.try_join_next().is_some() {}
+                if number.saturating_sub(arrived.count()) >= MOST_WAITING {
+                    held_back += 1;
+                    continue;
                 }
                 let source = if number % RECORDINGS == 0 { &recording } else { &missing };
                 let body = client::job(source, &webhook);
@@ -144,20 +187,21 @@ impl Load {
                     let job = client::submit(to, number, body).await;
                     kept.lock().unwrap_or_else(PoisonError::into_inner).push(job);
                 });
-                while under_way.try_join_next().is_some() {}
+                number += 1;
             }
-            under_way
+            (under_way, held_back)
         });
         Self { accepted, submitting, stop }
     }
 
-    /// No more; what is under way is still accepted.
-    async fn stop(self) -> Outcome<Vec<Accepted>> {
+    /// No more; what is under way is still accepted. What was accepted, and how many were not submitted at their time.
+    async fn stop(self) -> Outcome<(Vec<Accepted>, usize)> {
         self.stop.cancel();
-        let mut under_way = self.submitting.await?;
+        let (mut under_way, held_back) = self.submitting.await?;
         let ending = async { while under_way.join_next().await.is_some() {} };
         tokio::time::timeout(PATIENCE, ending).await.map_err(|_| "jobs are still not accepted")?;
-        Ok(std::mem::take(&mut *self.accepted.lock().unwrap_or_else(PoisonError::into_inner)))
+        let accepted = std::mem::take(&mut *self.accepted.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok((accepted, held_back))
     }
 }
 
@@ -226,10 +270,19 @@ impl Found {
         wrong == 0 && self.gaps == 0 && self.latest <= LATEST
     }
 
-    fn report(&self, plan: &Plan, accepted: usize, posts: usize, slowest_start: Duration) -> String {
+    fn report(
+        &self,
+        plan: &Plan,
+        held_back: usize,
+        accepted: usize,
+        posts: usize,
+        slowest_start: Duration,
+    ) -> String {
         let secs = |duration: Duration| format!("{:.2} s", duration.as_secs_f64());
         let lines = [
             ("kills", plan.kills.to_string()),
+            ("jobs offered a second, at most", plan.per_second.to_string()),
+            ("not offered because too many events were still to come", held_back.to_string()),
             ("jobs accepted", accepted.to_string()),
             ("POSTs received", posts.to_string()),
             ("lost", self.lost.to_string()),

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -39,7 +40,10 @@ struct Log {
     arrivals: Mutex<Vec<Arrival>>,
     /// The head of the first POST.
     head: Mutex<Option<HeaderMap>>,
-    count: watch::Sender<usize>,
+    count: AtomicUsize,
+    /// How many POSTs are waited for. Only this one wakes who waits: a wake for each would be measured too.
+    awaited: AtomicUsize,
+    is_there: Notify,
 }
 
 /// A running endpoint; it ends when it is dropped.
@@ -62,7 +66,9 @@ impl Receiver {
         let log = Arc::new(Log {
             arrivals: Mutex::default(),
             head: Mutex::default(),
-            count: watch::Sender::new(0),
+            count: AtomicUsize::new(0),
+            awaited: AtomicUsize::new(usize::MAX),
+            is_there: Notify::new(),
         });
         let listening = tokio::spawn(listen(listener, manner, Arc::clone(&log)));
         Ok(Self { address, log, listening })
@@ -78,18 +84,24 @@ impl Receiver {
 
     /// How many POSTs have come.
     pub(crate) fn count(&self) -> usize {
-        *self.log.count.borrow()
+        self.log.count.load(Ordering::SeqCst)
     }
 
     /// Waits for so many POSTs; whether they came in time.
     pub(crate) async fn wait_for(&self, count: usize, patience: Duration) -> bool {
-        let mut counted = self.log.count.subscribe();
-        tokio::time::timeout(patience, counted.wait_for(|seen| *seen >= count)).await.is_ok()
+        let is_there = self.log.is_there.notified();
+        self.log.awaited.store(count, Ordering::SeqCst);
+        self.count() >= count || tokio::time::timeout(patience, is_there).await.is_ok()
     }
 
     /// Every POST so far, in order.
     pub(crate) fn arrivals(&self) -> Vec<Arrival> {
         lock(&self.log.arrivals).clone()
+    }
+
+    /// Every POST after so many.
+    pub(crate) fn arrivals_after(&self, count: usize) -> Vec<Arrival> {
+        lock(&self.log.arrivals).get(count..).unwrap_or_default().to_vec()
     }
 
     /// The head of the first POST.
@@ -136,7 +148,10 @@ async fn take(
     }
     // A body that breaks off was never the whole of it; there is nothing to answer differently.
     let _ = request.into_body().collect().await;
-    log.count.send_modify(|count| *count += 1);
+    if log.count.fetch_add(1, Ordering::SeqCst) + 1 == log.awaited.load(Ordering::SeqCst) {
+        // Kept for who has not begun to wait yet.
+        log.is_there.notify_one();
+    }
     match manner {
         Manner::Quick => Ok(Response::new(Empty::new())),
         Manner::Mute => std::future::pending().await,
