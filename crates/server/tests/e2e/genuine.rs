@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use crate::app::{Options, PATIENCE, TestApp, json};
 use crate::files::FileHost;
 use crate::receiver::{Answer, Receiver};
-use crate::webhooks::{DELIVERIES, Key, command, data, failing_to, settled};
+use crate::webhooks::{DELIVERIES, Key, command, data, failing_to, settled, until};
+
+const ENDPOINTS: &str = "/audio-extract/v1/webhooks/endpoints";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_url_is_tried_with_a_signed_sample() {
@@ -132,16 +134,67 @@ async fn an_endpoint_that_said_gone_is_shown_and_can_be_enabled() {
     app.submit(&failing_to(&host, &receiver)).await;
     settled(&app, 1).await;
     receiver.next().await;
-    let endpoints = "/audio-extract/v1/webhooks/endpoints";
-    let listed = data(app.get(endpoints)).await["items"].clone();
+    let listed = data(app.get(ENDPOINTS)).await["items"].clone();
     let endpoint = &listed[0];
     assert_eq!((&endpoint["url"], &endpoint["state"]), (&json!(receiver.url()), &json!("disabled")));
     assert!(endpoint["reason"].as_str().is_some_and(|reason| reason.contains("410")), "{endpoint}");
 
-    let path = format!("{endpoints}/{}/enable", endpoint["id"].as_str().expect("an id"));
+    let path = format!("{ENDPOINTS}/{}/enable", endpoint["id"].as_str().expect("an id"));
     let enabled = data(app.request(Method::POST, &path)).await;
     assert_eq!((&enabled["state"], &enabled["reason"]), (&json!("healthy"), &Value::Null));
     app.submit(&failing_to(&host, &receiver)).await;
     receiver.next().await;
+    app.stop().await;
+}
+
+/// Time passes by turning back when the first failure was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_that_fails_everything_for_five_days_is_disabled_and_loses_nothing() {
+    let host = FileHost::of(&["no-audio.mp4"]).await;
+    let mut receiver = Receiver::answering([Answer::Status(500), Answer::Status(500)]).await;
+    let database = testkit::postgres().create_database();
+    let name = database.split(['/', '?']).nth(3).expect("a name").to_owned();
+    let options = Options::default().with("DATABASE_URL", &database).with("WEBHOOK_RETRY_WAITS", "1h,1h,1h");
+    let app = TestApp::start_with(options).await;
+    let endpoint_is = async |state: &str| {
+        let has_state = |page: &Value| page["items"][0]["state"] == state;
+        until(&app, ENDPOINTS, has_state).await["items"][0].clone()
+    };
+
+    app.submit(&failing_to(&host, &receiver)).await;
+    let first = receiver.next().await;
+    let was_tried = |page: &Value| page["items"][0]["attemptCount"] == 1;
+    let delivery = until(&app, DELIVERIES, was_tried).await["items"][0]["id"].clone();
+    let replay = format!("{DELIVERIES}/{}/replay", delivery.as_str().expect("an id"));
+    assert_eq!(endpoint_is("healthy").await["reason"], Value::Null);
+    let five_days = "UPDATE endpoints SET first_failed_at = first_failed_at - 5 * 24 * 3600 * 1000";
+    testkit::postgres().run_sql(&name, five_days);
+    data(app.request(Method::POST, &replay)).await;
+    receiver.next().await;
+    let endpoint = endpoint_is("disabled").await;
+    assert!(endpoint["reason"].as_str().is_some_and(|reason| reason.contains("5 days")), "{endpoint}");
+
+    let second = app.submit(&failing_to(&host, &receiver)).await;
+    app.wait_for_end(&second).await;
+    let listed = data(app.get(&format!("{DELIVERIES}?state=pending"))).await;
+    let listed = listed["items"].as_array().expect("items");
+    let seen: Vec<_> = listed.iter().map(|item| (&item["attemptCount"], &item["jobId"])).collect();
+    assert_eq!(seen[0], (&json!(0), &json!(second)), "what came since is kept");
+    assert_eq!((seen.len(), seen[1].0), (2, &json!(2)), "and so is what failed");
+    let events = data(app.get("/audio-extract/v1/events")).await;
+    let events: Vec<_> =
+        events["items"].as_array().expect("items").iter().map(|event| &event["id"]).collect();
+    assert_eq!(events.len(), 2);
+    assert_eq!(receiver.rest().len(), 0, "it is disabled");
+
+    let path = format!("{ENDPOINTS}/{}/enable", endpoint["id"].as_str().expect("an id"));
+    data(app.request(Method::POST, &path)).await;
+    assert_eq!(events[1], receiver.next().await.id(), "what waited is sent");
+    data(app.request(Method::POST, &replay)).await;
+    let replayed = receiver.next().await;
+    replayed.verify();
+    assert_eq!((replayed.id(), &replayed.body), (first.id(), &first.body));
+    settled(&app, 2).await;
+    assert_eq!(endpoint_is("healthy").await["reason"], Value::Null);
     app.stop().await;
 }

@@ -70,7 +70,7 @@ fn ids(items: &[Value]) -> Vec<&str> {
 }
 
 /// Asks until the answer satisfies the condition.
-async fn until(app: &TestApp, path: &str, condition: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn until(app: &TestApp, path: &str, condition: impl Fn(&Value) -> bool) -> Value {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let answer = data(app.get(path)).await;
