@@ -142,7 +142,11 @@ impl Host for SocketHost {
             buf[..bytes.len()].copy_from_slice(&bytes);
             return Ok(bytes.len());
         }
-        let wanted = offset..offset.saturating_add(room as u64);
+        // Whatever a file says of where something lies: there is nothing behind the last offset that there can be.
+        let wanted = offset..offset.saturating_add(room as u64).min(i64::MAX as u64);
+        if wanted.is_empty() {
+            return Ok(0);
+        }
         let following = self.ahead.following(&wanted);
         let bytes = self.ask([&[wanted], following.as_slice()].concat())?;
         let (first, rest) = bytes.split_at(room.min(bytes.len()));
