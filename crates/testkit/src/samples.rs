@@ -43,6 +43,12 @@ const RECIPES: &[(&str, &str)] = &[
         "-i {wide} -i {sound} -c:v copy -c:a aac \
          -movflags +frag_keyframe+empty_moov+default_base_moof+global_sidx+skip_trailer",
     ),
+    // Its sound ends before its picture.
+    (
+        "early.mp4",
+        "-i {wide} -t 4 -i {sound} -c:v copy -c:a aac \
+         -movflags +frag_keyframe+empty_moov+default_base_moof+global_sidx+skip_trailer",
+    ),
     ("dash.mp4", "-i {wide} -i {sound} -c:v copy -c:a aac -movflags +frag_keyframe+empty_moov+dash"),
     (
         "unlisted.mp4",

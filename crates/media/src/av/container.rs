@@ -129,9 +129,10 @@ fn check_index(input: &mut Input<'_>, track: &Track) -> Result<bool, Failure> {
     let index = input.index(track.index);
     let (Some(whole), Some(last)) = (input.duration_secs(), index.last()) else { return Ok(false) };
     let last_secs = track.time_base.secs(last.2);
-    // A fragmented file has only its first fragments listed.
-    let covers_all = last_secs + (whole * 0.01).max(1.0) >= track.duration_secs.unwrap_or(whole);
     let size = input.size()?;
+    // libav has only the first fragments of a fragmented file listed.
+    let covers_all = last_secs + (whole * 0.01).max(1.0) >= track.duration_secs.unwrap_or(whole)
+        || input.fragments_end().is_some_and(|end| end <= size);
     let missing = index.iter().find(|(at, bytes, _)| at.saturating_add(*bytes) > size);
     match missing {
         Some((_, _, time)) => Err(failures::truncated(track.time_base.secs(*time).max(0.0), whole)),

@@ -11,7 +11,7 @@ use ffmpeg_sys_next as sys;
 use super::callbacks::{on_read, on_seek, refuse_open};
 use super::described::{describe, tag};
 use super::ffi::{AvError, Options, text};
-use super::fragments::{gather, take_in_front};
+use super::fragments::{Fragments, gather, take_in_front};
 use super::mux::Parameters;
 use super::packet::Packet;
 use super::reader::Reader;
@@ -30,8 +30,8 @@ pub(super) struct Input<'h> {
     /// Owned (from a box); libav's callbacks hold the same pointer, and run only within calls made here.
     reader: *mut Reader<'h>,
     demuxer: String,
-    /// How long the file is by its own index of fragments, of which libav is not told.
-    indexed_secs: Option<f64>,
+    /// What it says of its fragments, of which libav is not told.
+    fragments: Fragments,
     access: Access,
     /// Whether it is an mp4 of which libav knows only the fragments that it has come to.
     is_unfolding: bool,
@@ -48,7 +48,7 @@ impl<'h> Input<'h> {
             io: ptr::null_mut(),
             reader: Box::into_raw(Box::new(reader)),
             demuxer: String::new(),
-            indexed_secs: None,
+            fragments: Fragments::default(),
             access: Access::Random,
             is_unfolding: false,
             playlist,
@@ -148,7 +148,7 @@ impl<'h> Input<'h> {
             Access::InOrder { .. } => take_in_front(self.reader()).map(Some),
         };
         if let Some(fragments) = fragments.map_err(|_| failures::gone())? {
-            self.indexed_secs = fragments.secs;
+            self.fragments = fragments;
             self.read_directly();
             // What libav has in its buffer from recognising the format is read again from where the heads are.
             // SAFETY: the context is connected.
@@ -313,11 +313,18 @@ impl<'h> Input<'h> {
     /// What streams there are.
     pub(super) fn tracks(&self) -> Vec<Track> {
         let count = self.format_context().nb_streams as usize;
-        let longest = |secs: Option<f64>| {
-            secs.filter(|_| !self.is_unfolding).into_iter().chain(self.indexed_secs).max_by(f64::total_cmp)
+        let whole = |stream: &sys::AVStream| {
+            let track = describe(stream);
+            let known = track.duration_secs.filter(|_| !self.is_unfolding);
+            let listed = u64::try_from(stream.id).ok().and_then(|number| self.fragments.secs(number));
+            Track { duration_secs: known.into_iter().chain(listed).max_by(f64::total_cmp), ..track }
         };
-        let described = (0..count).filter_map(|index| self.stream(index)).map(describe);
-        described.map(|track| Track { duration_secs: longest(track.duration_secs), ..track }).collect()
+        (0..count).filter_map(|index| self.stream(index)).map(whole).collect()
+    }
+
+    /// Where a fragmented mp4 says that its last fragment ends.
+    pub(super) fn fragments_end(&self) -> Option<u64> {
+        self.fragments.end
     }
 
     /// The parameters that a decoder needs. Alive as long as `self`.

@@ -5,12 +5,16 @@ use super::super::marks::parse_box;
 /// What one `sidx` box says (ISO 14496-12, 8.16.3).
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct SegmentIndex {
+    /// The number of the track by whose time it is (`reference_ID`).
+    pub(super) track: u64,
     /// Where runs of fragments begin.
     pub(super) fragments: Vec<u64>,
     /// Where further such boxes stand.
     pub(super) indexes: Vec<u64>,
     /// How long all of it plays.
     pub(super) secs: f64,
+    /// Where the last of what it lists ends.
+    pub(super) end: u64,
 }
 
 /// Reads a whole `sidx` box, which ends at `end` in the file: offsets count from there.
@@ -20,7 +24,7 @@ pub(super) fn parse_sidx(whole: &[u8], end: u64) -> Option<SegmentIndex> {
     let scale = number(body, 8, 4).filter(|scale| *scale > 0)?;
     let (first_offset, list) = if is_long { (number(body, 20, 8)?, 28) } else { (number(body, 16, 4)?, 20) };
     let count = usize::try_from(number(body, list + 2, 2)?).ok()?;
-    let mut index = SegmentIndex::default();
+    let mut index = SegmentIndex { track: number(body, 4, 4)?, ..SegmentIndex::default() };
     let (mut at, mut ticks) = (end.checked_add(first_offset)?, 0);
     for entry in 0..count {
         let entry = list + 4 + entry * 12;
@@ -30,7 +34,7 @@ pub(super) fn parse_sidx(whole: &[u8], end: u64) -> Option<SegmentIndex> {
         at = at.checked_add(kind_and_size & 0x7fff_ffff)?;
         ticks += number(body, entry + 4, 4)?;
     }
-    index.secs = ticks as f64 / scale as f64;
+    (index.secs, index.end) = (ticks as f64 / scale as f64, at);
     Some(index)
 }
 
@@ -101,7 +105,8 @@ mod tests {
         let list = [3, 100, 500, 0, 1 << 31 | 30, 250, 0, 200, 250, 0];
         let short = boxed(b"sidx", &words(&[&[0, 1, 1000, 0, 7], &list[..]].concat()));
         let long = boxed(b"sidx", &words(&[&[1 << 24, 1, 1000, 0, 0, 0, 7], &list[..]].concat()));
-        let expected = SegmentIndex { fragments: vec![1007, 1137], indexes: vec![1107], secs: 1.0 };
+        let (fragments, indexes) = (vec![1007, 1137], vec![1107]);
+        let expected = SegmentIndex { track: 1, fragments, indexes, secs: 1.0, end: 1337 };
         for whole in [short, long] {
             assert_eq!(parse_sidx(&whole, 1000).as_ref(), Some(&expected));
             for end in 0..whole.len() {

@@ -10,7 +10,7 @@ mod walk;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use self::index::{parse_mfra, parse_mfro, parse_sidx};
+use self::index::{SegmentIndex, parse_mfra, parse_mfro, parse_sidx};
 use self::walk::{read_head, walk};
 use super::HostGone;
 use super::marks::parse_box;
@@ -22,6 +22,8 @@ const OPENING_BYTES: usize = 64 << 10;
 const MOST_INDEX_BYTES: u64 = 1 << 20;
 /// Shorter fragments than this are mostly sound, or so close to each other that they are better read straight through.
 const LEAST_FRAGMENT_BYTES: u64 = 128 << 10;
+/// Beyond so many fragments no further list is read: they are as many as one list may have, and enough for 18 h.
+const MOST_LISTED: usize = 65_535;
 /// Lists within lists.
 const MOST_INDEXES: usize = 1024;
 /// A list within a list is short.
@@ -33,11 +35,26 @@ const MOST_SEARCHED_BYTES: u64 = 4 << 20;
 /// And in such steps.
 const SEARCH_STEP_BYTES: usize = 64 << 10;
 
-/// What is known of a fragmented file.
+/// What a fragmented file says of itself as a whole, in front of its fragments.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Fragments {
-    /// How long it plays by its own index.
-    pub(super) secs: Option<f64>,
+    /// How long tracks play, by their numbers; not all have a list of their own.
+    pub(super) durations: Vec<(u64, f64)>,
+    /// Where the last fragment ends.
+    pub(super) end: Option<u64>,
+}
+
+impl Fragments {
+    fn add(&mut self, index: &SegmentIndex) {
+        self.durations.push((index.track, index.secs));
+        self.end = self.end.max(Some(index.end));
+    }
+
+    /// How long the track of this number plays.
+    pub(super) fn secs(&self, track: u64) -> Option<f64> {
+        let durations = self.durations.iter().filter(|(number, _)| *number == track);
+        durations.map(|(_, secs)| *secs).max_by(f64::total_cmp)
+    }
 }
 
 /// The boxes before the first fragment.
@@ -61,7 +78,7 @@ pub(super) fn gather(reader: &mut Reader<'_>) -> Result<Option<Fragments>, HostG
     let Some(first) = read_head(reader, opening.first, 0)? else { return Ok(None) };
     let Some(second) = first.next.filter(|second| *second < size) else { return Ok(None) };
     // A list of one fragment is that fragment's own.
-    let mut starts = if listed.fragments.len() > 1 { listed.fragments } else { Vec::new() };
+    let mut starts = if listed.starts.len() > 1 { listed.starts } else { Vec::new() };
     let length = match (starts.first(), starts.last()) {
         (Some(first), Some(last)) => (last - first) / (starts.len() as u64 - 1),
         // Where each track has fragments of its own, every other one may be short.
@@ -87,7 +104,7 @@ pub(super) fn gather(reader: &mut Reader<'_>) -> Result<Option<Fragments>, HostG
     }
     starts.extend([opening.first, second]);
     walk(reader, starts, first.guess_bytes())?;
-    Ok(Some(Fragments { secs: listed.secs }))
+    Ok(Some(listed.whole))
 }
 
 /// What a file says of its fragments in front of them, where they are still to come.
@@ -97,7 +114,7 @@ pub(super) fn take_in_front(reader: &mut Reader<'_>) -> Result<Fragments, HostGo
     for (at, bytes) in &opening.indexes {
         let whole = reader.look(*at, usize::try_from(*bytes).unwrap_or(0))?;
         if let Some(index) = at.checked_add(*bytes).and_then(|end| parse_sidx(&whole, end)) {
-            fragments.secs = longest(fragments.secs, index.secs);
+            fragments.add(&index);
         }
         // What libav would make of a list is said at `gather`.
         reader.shelve(*at, skipped(*bytes));
@@ -123,11 +140,6 @@ fn open(bytes: &[u8]) -> Option<Opening> {
     is_listed.then_some(Opening { first: at as u64, ..opening })
 }
 
-/// Each track may have a list of its own.
-fn longest(secs: Option<f64>, other: f64) -> Option<f64> {
-    Some(secs.map_or(other, |secs| secs.max(other)))
-}
-
 /// The head of a `sidx` box of so many bytes, as that of a box that is skipped.
 fn skipped(bytes: u64) -> Vec<u8> {
     let size = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -137,9 +149,9 @@ fn skipped(bytes: u64) -> Vec<u8> {
 /// What the file lists at its start.
 #[derive(Default)]
 struct Listed {
-    /// Where they begin, in order, each once.
-    fragments: Vec<u64>,
-    secs: Option<f64>,
+    /// Where fragments begin, in order, each once.
+    starts: Vec<u64>,
+    whole: Fragments,
     is_nested: bool,
 }
 
@@ -152,7 +164,11 @@ fn listed_in_front(reader: &mut Reader<'_>, opening: &Opening) -> Result<Listed,
     let mut waiting: VecDeque<u64> = opening.indexes.iter().map(|(at, _)| *at).collect();
     let mut seen = BTreeSet::new();
     while let Some(at) = waiting.pop_front() {
-        if seen.len() >= MOST_INDEXES || !seen.insert(at) {
+        // Lists may lie across each other, so that a small file could name more than memory has room for.
+        if seen.len() >= MOST_INDEXES || listed.starts.len() >= MOST_LISTED {
+            break;
+        }
+        if !seen.insert(at) {
             continue;
         }
         let head = reader.look(at.min(size), 16)?;
@@ -162,18 +178,18 @@ fn listed_in_front(reader: &mut Reader<'_>, opening: &Opening) -> Result<Listed,
         let whole = reader.look(at, size as usize)?;
         let Some(index) = at.checked_add(size).and_then(|end| parse_sidx(&whole, end)) else { continue };
         if opening.indexes.iter().any(|(top, _)| *top == at) {
-            listed.secs = longest(listed.secs, index.secs);
+            listed.whole.add(&index);
         }
         listed.is_nested |= !index.indexes.is_empty();
-        listed.fragments.extend(index.fragments);
+        listed.starts.extend(index.fragments);
         if !index.indexes.is_empty() {
             // All of the next level, ahead of the reader.
             reader.plan(index.indexes.iter().map(|at| *at..at.saturating_add(INDEX_GUESS_BYTES)).collect());
             waiting.extend(index.indexes);
         }
     }
-    listed.fragments.sort_unstable();
-    listed.fragments.dedup();
+    listed.starts.sort_unstable();
+    listed.starts.dedup();
     Ok(listed)
 }
 

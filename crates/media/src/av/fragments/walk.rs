@@ -71,7 +71,7 @@ fn extend(reader: &mut Reader<'_>, at: u64, bytes: &mut Vec<u8>, count: usize) -
 /// Walks from all of `starts` at once until each walk comes to where another has been, and shelves every head.
 pub(super) fn walk(reader: &mut Reader<'_>, mut starts: Vec<u64>, mut guess: usize) -> Result<(), HostGone> {
     let size = reader.size()?;
-    let (mut seen, mut kept_bytes, mut spanned_bytes) = (BTreeSet::new(), 0, 0);
+    let (mut seen, mut missed, mut kept_bytes, mut spanned_bytes) = (BTreeSet::new(), 0, 0, 0);
     let mut most = ENOUGH_FRAGMENTS;
     loop {
         starts.retain(|at| *at < size && !seen.contains(at));
@@ -87,7 +87,14 @@ pub(super) fn walk(reader: &mut Reader<'_>, mut starts: Vec<u64>, mut guess: usi
         reader.plan(heads.iter().map(|(at, bytes)| *at..at.saturating_add(*bytes as u64)).collect());
         let mut next = Vec::new();
         for (at, bytes) in heads {
-            let Some(head) = read_head(reader, at, bytes)?.filter(|_| seen.insert(at)) else { continue };
+            let Some(head) = read_head(reader, at, bytes)?.filter(|_| seen.insert(at)) else {
+                missed += 1;
+                // Whoever says that fragments are here has no idea.
+                if missed >= ENOUGH_FRAGMENTS {
+                    return Ok(());
+                }
+                continue;
+            };
             kept_bytes += head.bytes.len();
             spanned_bytes += head.next.map_or(0, |next| next.min(size) - at);
             guess = guess.max(head.guess_bytes());

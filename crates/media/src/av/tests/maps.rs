@@ -104,6 +104,10 @@ pub(super) fn liars() -> Vec<(String, &'static str, Vec<u8>)> {
             "short-listed.mp4",
             rewritten(&listed, sidx + 28, 1, 4, new),
         ));
+        let times = rewritten(&listed, sidx + 40, entries, 12, new);
+        liars.push((format!("durations in sidx: {lie}"), "short-listed.mp4", times));
+        let scale = rewritten(&listed, sidx + 12, 1, 4, new);
+        liars.push((format!("ticks a second in sidx: {lie}"), "short-listed.mp4", scale));
         let tfra = find(&at_end, b"tfra");
         let moofs = rewritten(&at_end, tfra + 32, 1, 4, new);
         liars.push((format!("tfra: {lie}"), "short-fragments.mp4", moofs));
@@ -146,6 +150,13 @@ fn a_list_that_lies_changes_nothing_that_is_heard() {
             (Err(_), None) => {}
         }
     }
+}
+
+#[test]
+fn sound_that_ends_before_the_picture_is_whole_in_fragments_too() {
+    let made = extract("early.mp4", OutputSpec::plain(AudioFormat::Wav));
+    assert!(pcm(made.file.path()) == referee("early.mp4", &[]), "not the sound that ffmpeg hears");
+    assert!((made.result.duration_secs() - 4.0).abs() < 0.1, "{}", made.result.duration_secs());
 }
 
 /// An AVI is played by its index, so that one which leads nowhere leaves next to nothing of a file that is whole. That
