@@ -84,9 +84,12 @@ fn threads_work() -> Result<(), Failed> {
     let av = AvLimits { encoder_threads: 4, ..AvLimits::default() };
     run(async {
         let supervisor = start(SupervisorConfig { av, ..SupervisorConfig::default() }).await;
-        for format in [AudioFormat::Flac, AudioFormat::Aac] {
-            extracts(&supervisor, "flac.mkv", OutputSpec { format, ..wav() }).await;
-        }
+        let mut desk = Desk::new();
+        desk.output = OutputSpec::plain(AudioFormat::Flac);
+        let source = Arc::new(Memory(std::fs::read(sample("aac.mp4")).expect("a sample")));
+        let made = supervisor.extract(desk.order(source, &desk.result())).await;
+        // Which takes threads, as a copy would not.
+        assert_eq!(made.map(|made| made.method), Ok(Method::Encode));
     });
     Ok(())
 }
