@@ -17,8 +17,10 @@ use crate::protocol::{
 };
 use crate::zygote::Running;
 
-/// Ranges that one job may plan in all: more is not a plan but a flood, and is not passed on.
-const MAX_PLANNED_IN_ALL: usize = 1_000_000;
+/// Ranges that one job may plan beside those that it reads: more is not a plan but a flood, and is not passed on.
+const MAX_PLANNED_BESIDE: usize = 1_000_000;
+/// A long plan is told in parts that overlap by less than a half.
+const MOST_TELLINGS: usize = 2;
 
 /// How a conversation ended.
 #[derive(Debug)]
@@ -73,7 +75,7 @@ pub(super) struct Conversation<'a> {
     job: Option<&'a ExtractOrder<'a>>,
     child: &'a mut Running,
     patience: Patience,
-    planned: usize,
+    planned: Planned,
 }
 
 impl<'a> Conversation<'a> {
@@ -83,7 +85,7 @@ impl<'a> Conversation<'a> {
         child: &'a mut Running,
         stall_timeout: Duration,
     ) -> Self {
-        Self { socket, job, child, patience: Patience::new(stall_timeout), planned: 0 }
+        Self { socket, job, child, patience: Patience::new(stall_timeout), planned: Planned::default() }
     }
 
     /// Gives the order and talks until there is nothing left to say.
@@ -110,6 +112,7 @@ impl<'a> Conversation<'a> {
             (FromChild::Refused { wall, cause }, _) => Err(Talked::Refused { wall, cause }),
             (FromChild::Attacked { through, detail }, _) => Err(Talked::Attacked { through, detail }),
             (FromChild::Read(ranges), Some(job)) => {
+                self.planned.read += ranges.len();
                 let data = self.read(&*job.source, &ranges).await?;
                 self.send(&header(DATA_TAG, data.len())).await?;
                 self.send(&data).await
@@ -119,8 +122,7 @@ impl<'a> Conversation<'a> {
                 self.send(&size_frame(size)).await
             }
             (FromChild::Plan(ranges), Some(job)) => {
-                self.planned = self.planned.saturating_add(ranges.len());
-                if self.planned <= MAX_PLANNED_IN_ALL {
+                if self.planned.allow(ranges.len()) {
                     job.source.plan(ranges);
                 }
                 Ok(())
@@ -210,11 +212,48 @@ impl<'a> Conversation<'a> {
     }
 }
 
+/// Ranges that were planned, and those that were read.
+#[derive(Default)]
+struct Planned {
+    told: usize,
+    read: usize,
+}
+
+impl Planned {
+    /// Whether so many more are still a plan.
+    fn allow(&mut self, ranges: usize) -> bool {
+        let most = MAX_PLANNED_BESIDE.saturating_add(self.read.saturating_mul(MOST_TELLINGS));
+        let was_plan = self.told <= most;
+        self.told = self.told.saturating_add(ranges);
+        if was_plan && self.told > most {
+            tracing::warn!(told = self.told, read = self.read, "more is planned than is read");
+        }
+        self.told <= most
+    }
+}
+
 fn input_file(job: &ExtractOrder<'_>, probe: Probe) -> InputFile {
     InputFile {
         name: job.source_name.to_owned(),
         size: job.source.known_size(),
         duration_secs: probe.duration_secs,
         format: job.source.playlist().map_or(probe.format, |playlist| playlist.kind.as_str().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_may_be_as_long_as_what_is_read_of_it() {
+        let mut planned = Planned::default();
+        for hour in 0..500 {
+            // As a day of packets is told, and read again.
+            assert!(planned.allow(32_768), "part {hour}");
+            planned.read += 24_576;
+        }
+        let told = (0..10_000).take_while(|_| planned.allow(32_768)).count();
+        assert!((1..1000).contains(&told), "{told} parts without a read");
     }
 }
