@@ -38,7 +38,8 @@ pub struct SupervisorConfig {
     pub stall_timeout: Duration,
     /// How long one extraction may take in all, fetching included.
     pub total_timeout: Duration,
-    /// What one extraction may cost inside the child. Of its encoder threads, all extractions together have so many.
+    /// What one extraction may cost inside the child. Its encoder threads are for all extractions: each takes its share of
+    /// them when it starts.
     pub av: AvLimits,
 }
 

@@ -122,6 +122,7 @@ impl Tags {
     /// What the `id3 ` chunk of a wav says beside its INFO.
     pub(super) fn beside_info(&self) -> Vec<MetadataPart> {
         let has = [
+            (MetadataPart::Tags, self.texts.iter().any(|(names, _)| names.riff.is_none())),
             (MetadataPart::Chapters, !self.chapters.is_empty()),
             (MetadataPart::Cover, self.cover.is_some()),
         ];
