@@ -227,6 +227,13 @@ impl<'h> Demux<'h> {
         }
     }
 
+    /// Reads as far as the first packet, by whose time the result begins where there is no picture.
+    pub(super) fn look_at_first(&mut self) -> Result<(), Failure> {
+        let first = self.next()?;
+        self.put_back(first.into_iter().collect());
+        Ok(())
+    }
+
     /// Packets that were taken only to look at them; they come again.
     pub(super) fn put_back(&mut self, packets: Vec<Packet>) {
         packets.into_iter().rev().for_each(|packet| self.waiting.push_front(packet));

@@ -48,6 +48,9 @@ fn copy_or_encode(
         demux.input().host().once();
         return encode(Playback::of(demux, limits, output)?, as_it_is, limits, into);
     };
+    if output.preserve_metadata {
+        demux.look_at_first()?;
+    }
     let tags = Tags::read(&mut demux, output, limits);
     match copy::copy(plan, demux, tags, limits, Rc::clone(&into))? {
         Outcome::Copied(extracted) => Ok(extracted),

@@ -212,6 +212,21 @@ fn a_copy_and_a_part_and_another_loudness_keep_it() {
 }
 
 #[test]
+fn chapters_of_sound_alone_that_begins_late_are_those_of_what_is_heard() {
+    let late = TAGGED.path("late.mka");
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-nostdin", "-y", "-i"]).arg(TAGGED.mkv("mp3.mkv"));
+    output_of(ffmpeg.args(["-map", "0:a", "-c", "copy", "-output_ts_offset", "2"]).arg(&late));
+    let copied = extract_file(&late, preserved(AudioFormat::Mp3));
+    let rate = domain::SampleRate::parse(32_000, AudioFormat::Mp3).ok();
+    let encoded = extract_file(&late, OutputSpec { sample_rate: rate, ..preserved(AudioFormat::Mp3) });
+    assert_eq!((copied.result.method, encoded.result.method), (Method::Copy, Method::Encode));
+    let said = mutagen(&copied, AudioFormat::Mp3);
+    assert!(said.contains("Mitte"), "{said}");
+    assert_eq!(said, mutagen(&encoded, AudioFormat::Mp3));
+}
+
+#[test]
 fn the_sound_is_the_same_with_it_and_without() {
     for (from, format) in [
         ("mp3.mkv", AudioFormat::Mp3),
