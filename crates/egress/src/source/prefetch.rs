@@ -165,15 +165,18 @@ impl Prefetch {
         }
         let mut run = Run::new(plan);
         run.inherit(&state.loose);
-        if let Some((_, former)) = &state.planned {
-            run.inherit(former);
-        }
         // What else was asked for, without knowing better, is not wanted any more.
         state.loose.give_up_all();
         state.loose.evict(0, BEHIND_BYTES);
+        let former = state.planned.take().map(|(_, mut former)| {
+            run.inherit(&former);
+            former.give_up_all();
+            former.take_given_up()
+        });
         state.plans += 1;
         state.planned = Some((state.plans, run));
         state.reading = For::Plan(state.plans);
+        state.call_off(former.unwrap_or_default());
         let due = self.due(&mut state);
         drop(state);
         self.take_off(due);
@@ -204,7 +207,8 @@ impl Prefetch {
         }
         let window = self.window(state);
         state.make_way(window);
-        state.call_off();
+        let given_up = state.runs().flat_map(Run::take_given_up).collect();
+        state.call_off(given_up);
         while state.flights.len() < state.link.connections() {
             let Some(batch) = self.next(state, window) else { break };
             state.requests += 1;
@@ -298,15 +302,18 @@ impl State {
         let wanted = self.flights.values().filter(|flight| !flight.is_called_off).count();
         let is_held_up = self.run().and_then(|run| run.gap(window)).is_some_and(|(_, is_awaited)| is_awaited);
         if is_held_up && wanted >= self.link.connections() {
-            let is_beside = self.reading != For::Loose && self.loose.make_way(0);
-            let _ = is_beside || self.run().is_some_and(|run| run.make_way(window));
+            let beside = match self.reading {
+                For::Loose => self.planned.as_mut().map(|(_, run)| run),
+                For::Plan(_) => Some(&mut self.loose),
+            };
+            let has_made_way = beside.is_some_and(|run| run.make_way(0));
+            let _ = has_made_way || self.run().is_some_and(|run| run.make_way(window));
         }
     }
 
-    /// Ends the requests whose bytes nobody wants any more. One that has brought them all may end by itself, so that its
-    /// connection serves again.
-    fn call_off(&mut self) {
-        let given_up: Vec<u64> = self.runs().flat_map(Run::take_given_up).collect();
+    /// Ends those of the requests that were given up whose bytes nobody wants any more. One that has brought them all may
+    /// end by itself, so that its connection serves again.
+    fn call_off(&mut self, given_up: Vec<u64>) {
         for id in given_up {
             let is_wanted = self.runs().any(|run| run.wants(id));
             if let Some(flight) = self.flights.get_mut(&id).filter(|_| !is_wanted) {

@@ -253,6 +253,33 @@ async fn a_plan_that_is_replaced_is_not_followed_and_one_that_lies_is_harmless()
     assert!(read_exact(&*source, again, 2_000).await.expect("bytes") == file[again..again + 2_000]);
 }
 
+#[tokio::test]
+async fn what_is_not_read_next_does_not_hold_up_what_is() {
+    // All that is planned first hangs, on as many connections as there may be.
+    let hanging = MB..5 * MB;
+    let serve = {
+        let hanging = hanging.clone();
+        move |seen: &Seen, file: &[u8]| {
+            let reply = Reply::file(seen, file, &[TAG]);
+            if seen.range_start().is_some_and(|start| hanging.contains(&start)) {
+                return Reply::default().then(Step::Hang);
+            }
+            reply
+        }
+    };
+    for is_planned in [true, false] {
+        let (host, source, file) = opened(serve.clone()).await;
+        source.plan(vec![hanging.start as u64..hanging.end as u64]);
+        host.wait_for(5).await;
+        let at = 6 * MB;
+        if is_planned {
+            source.plan(vec![at as u64..7 * MB as u64]);
+        }
+        let read = tokio::time::timeout(Duration::from_secs(20), read_exact(&*source, at, 50_000)).await;
+        assert!(read.expect("no hanging").expect("bytes") == file[at..at + 50_000], "{is_planned}");
+    }
+}
+
 /// The bytes of bodies that a host has sent, as it was asked for them.
 fn asked_bytes(host: &Host, file: &[u8]) -> usize {
     host.seen()
