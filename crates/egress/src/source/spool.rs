@@ -35,9 +35,10 @@ impl SpoolBudget {
         Self { used_bytes: AtomicU64::new(0), max_bytes }
     }
 
-    fn take(&self, bytes: u64) -> Result<(), FetchError> {
+    /// Takes so many, if no more than `most` are in use then.
+    fn take(&self, bytes: u64, most: u64) -> Result<(), FetchError> {
         let taken = self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            used.checked_add(bytes).filter(|used| *used <= self.max_bytes)
+            used.checked_add(bytes).filter(|used| *used <= most)
         });
         taken.map(drop).map_err(|_| FetchError::SpoolFull)
     }
@@ -55,7 +56,16 @@ impl Share {
     }
 
     pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), FetchError> {
-        self.budget.take(bytes)?;
+        self.grow_to(bytes, self.budget.max_bytes)
+    }
+
+    /// The same for what can do without, which leaves half of the space to those that cannot.
+    pub(crate) fn grow_spare(&mut self, bytes: u64) -> Result<(), FetchError> {
+        self.grow_to(bytes, self.budget.max_bytes / 2)
+    }
+
+    fn grow_to(&mut self, bytes: u64, most: u64) -> Result<(), FetchError> {
+        self.budget.take(bytes, most)?;
         self.bytes += bytes;
         Ok(())
     }
