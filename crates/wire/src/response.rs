@@ -140,25 +140,32 @@ struct InputFile<'a> {
     size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    format: Option<&'a str>,
-    fetched: u64,
-    requests: u64,
+    format: &'a str,
 }
 
 impl<'a> InputFile<'a> {
-    /// What is known of a job's source: nothing, before it was opened.
-    fn new(job: &'a Job) -> Option<Self> {
-        let Fetched { bytes: fetched, requests } = job.fetched;
-        let input = job.input.as_ref();
-        (input.is_some() || requests > 0).then(|| Self {
-            name: input.map_or_else(|| job.spec.source.name(), |input| &input.name),
-            size: input.and_then(|input| input.size),
-            duration: input.and_then(|input| input.duration_secs).map(text::seconds),
-            format: input.map(|input| input.format.as_str()),
-            fetched,
-            requests,
-        })
+    fn new(input: &'a domain::InputFile) -> Self {
+        Self {
+            name: &input.name,
+            size: input.size,
+            duration: input.duration_secs.map(text::seconds),
+            format: input.format.as_str(),
+        }
+    }
+}
+
+/// What was transferred of a source. It stands beside `inputFile`, which tells of a file that could be read.
+#[derive(Debug, Serialize)]
+struct FetchedResponse {
+    bytes: u64,
+    requests: u64,
+}
+
+impl FetchedResponse {
+    /// `None` while no host was asked.
+    fn new(fetched: Fetched) -> Option<Self> {
+        let Fetched { bytes, requests } = fetched;
+        (requests > 0).then_some(Self { bytes, requests })
     }
 }
 
@@ -206,6 +213,8 @@ pub struct StatusResponse<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated_time_remaining: Option<u64>,
     input_file: Option<InputFile<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fetched: Option<FetchedResponse>,
     output_file: Option<StatusOutputFile<'a>>,
     options: Options<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -225,7 +234,8 @@ impl<'a> StatusResponse<'a> {
             progress: job.state.percent().get(),
             current_step: None,
             estimated_time_remaining: None,
-            input_file: InputFile::new(job),
+            input_file: job.input.as_ref().map(InputFile::new),
+            fetched: FetchedResponse::new(job.fetched),
             output_file: None,
             options: Options::new(&job.spec.options),
             download_url: None,
