@@ -186,6 +186,37 @@ async fn a_length_may_follow_and_the_first_bytes_may_come_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_beginning_that_fails_leaves_no_upload_that_nobody_can_name() {
+    let options = Options::default().with("ROLE", "api").with("UPLOAD_PART_BYTES", "64KiB");
+    // If one stayed, there would be no room for the next.
+    let app = TestApp::start_with(options.with("MAX_UPLOADS_PER_KEY", "1")).await;
+    let create = |length: usize, checksum: &str| {
+        let request = app.tus(Method::POST, UPLOADS).header("Upload-Length", length);
+        let request = request.header("Content-Type", BODY).header("Upload-Checksum", checksum);
+        request.body(vec![b'x'; 100_000])
+    };
+    let other = format!("sha1 {}", STANDARD.encode([0; 20]));
+    for (length, checksum, status) in
+        [(200_000, "sha1 x", 400), (200_000, &*other, 460), (70_000, &*other, 413)]
+    {
+        assert_eq!(send(create(length, checksum)).await.status(), status);
+    }
+    let mut stream = TcpStream::connect(app.address()).await.expect("connected");
+    let head = format!(
+        "POST {UPLOADS} HTTP/1.1\r\nHost: x\r\nX-API-Key: {API_KEY}\r\nTus-Resumable: 1.0.0\r\n\
+         Upload-Length: 200000\r\nContent-Type: {BODY}\r\nContent-Length: 200000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream.write_all(&[b'x'; 100_000]).await.expect("sent");
+    let files = app.data_dir().join("files");
+    until("a part is stored", async || !stored(&files).is_empty()).await;
+    drop(stream);
+    let create = || app.tus(Method::POST, UPLOADS).header("Upload-Length", 1);
+    until("there is room", async || send(create()).await.status() == 201).await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_came_before_a_break_is_kept_and_of_many_at_once_one_goes_on() {
     let options = Options::default().with("ROLE", "api").with("UPLOAD_PART_BYTES", "64KiB");
     let app = TestApp::start_with(options).await;

@@ -49,8 +49,17 @@ impl Pieces {
 pub(super) enum End {
     /// The body is the upload's rest: with it the upload is complete.
     Completes,
+    /// The body is the upload's beginning, and more may follow.
+    Begins,
     /// More may follow. What comes is kept, however the body ends; the upload's length, where it becomes known now.
     GoesOn(Option<u64>),
+}
+
+impl End {
+    /// Whether only the answer to this body names the upload: if that is an error, nobody can use it.
+    fn names_it(self) -> bool {
+        matches!(self, Self::Completes | Self::Begins)
+    }
 }
 
 /// What is to be received.
@@ -74,7 +83,7 @@ async fn take_in(api: &Api, receiving: Receiving) -> Result<Upload, Refusal> {
     let Receiving { upload, mut pieces, checksum, end, slot } = receiving;
     let mut taking = Taking { api, upload, gathered: Vec::new(), unverified: Vec::new(), checksum };
     let outcome = taking.all(&mut pieces, end).await;
-    if outcome.is_err() && end == End::Completes {
+    if outcome.is_err() && end.names_it() {
         taking.forget().await;
     }
     drop(slot);
@@ -99,12 +108,11 @@ impl Taking<'_> {
     async fn all(&mut self, pieces: &mut Pieces, end: End) -> Result<(), Refusal> {
         let outcome = self.pour(pieces).await;
         let kept = match (&outcome, end) {
-            (Err(_), End::Completes) => Ok(()),
-            (Err(Stop::Refused(_)), End::GoesOn(_)) => Ok(()),
+            (Err(_), End::Completes | End::Begins) | (Err(Stop::Refused(_)), End::GoesOn(_)) => Ok(()),
             // What nobody can verify any more is not kept.
             (Err(Stop::Broken(_)), End::GoesOn(_)) if self.checksum.is_some() => Ok(()),
             (_, End::GoesOn(length)) => self.keep(length).await,
-            (Ok(()), End::Completes) => self.keep(None).await,
+            (Ok(()), End::Completes | End::Begins) => self.keep(None).await,
         };
         if !self.unverified.is_empty() {
             self.api.upload.uploads.discard(&std::mem::take(&mut self.unverified)).await;
@@ -179,7 +187,7 @@ impl Taking<'_> {
         Ok(())
     }
 
-    /// Nobody has heard of this upload, so nobody can use it.
+    /// Deletes an upload of which nobody has heard.
     async fn forget(&self) {
         let Upload { key, id, .. } = &self.upload;
         if let Err(cause) = in_time(self.api, self.api.upload.uploads.delete(key, id)).await {

@@ -16,6 +16,7 @@ use wire::{BASE_PATH, ErrorCode};
 use super::checksum::{self, Checksum};
 use super::incoming::Incoming;
 use super::receive::{End, Pieces, Receiving, receive};
+use super::slots::Slot;
 use super::{in_time, name, parse_file_id};
 use crate::http::Api;
 use crate::http::auth::Writer;
@@ -70,11 +71,13 @@ pub(in crate::http) async fn create(
     }
     let metadata = text(&headers, "upload-metadata")?;
     let named = metadata.map(name::in_metadata).transpose()?.flatten();
+    let with_bytes = is_body_type(&headers) && !body.is_end_stream();
+    // All that can be refused is, before there is an upload.
+    let coming = if with_bytes { Some(Coming::expect(&api, &key, &headers).await?) } else { None };
     let begin = api.upload.uploads.begin(&key, named, metadata.map(str::to_owned), length);
     let mut upload = in_time(&api, begin).await?;
-    let with_bytes = is_body_type(&headers) && !body.is_end_stream();
-    if with_bytes {
-        upload = go_on(&api, upload, &headers, body, None).await?;
+    if let Some(coming) = coming {
+        upload = coming.receive(&api, upload, body, End::Begins).await?;
     }
     let mut response = StatusCode::CREATED.into_response();
     let location = format!("{BASE_PATH}/v1/uploads/{}", upload.id);
@@ -127,7 +130,8 @@ pub(in crate::http) async fn append(
         }
     };
     let length = number(&headers, "upload-length")?;
-    let upload = go_on(&api, upload, &headers, body, length).await?;
+    let coming = Coming::expect(&api, &key, &headers).await?;
+    let upload = coming.receive(&api, upload, body, End::GoesOn(length)).await?;
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().insert("upload-offset", HeaderValue::from(upload.received));
     set(&mut response, "upload-expires", &wire::http_date(upload.expires_at));
@@ -162,18 +166,26 @@ async fn find_place(
     }
 }
 
-/// Receives the body of a request as what comes next.
-async fn go_on(
-    api: &Arc<Api>,
-    upload: Upload,
-    headers: &HeaderMap,
-    body: Body,
-    length: Option<u64>,
-) -> Result<Upload, Refusal> {
-    let checksum = text(headers, "upload-checksum")?.map(Checksum::parse).transpose()?;
-    let slot = api.upload.slots.take(&upload.key).await.ok_or_else(Refusal::no_slot)?;
-    let pieces = Pieces::Body(Incoming::new(body, api.upload.pace.clone(), Some(api.stop.clone())));
-    receive(api, Receiving { upload, pieces, checksum, end: End::GoesOn(length), slot }).await
+/// A body that may come.
+struct Coming {
+    checksum: Option<Checksum>,
+    slot: Slot,
+}
+
+impl Coming {
+    /// Reads what its head says of it, and waits for a slot.
+    async fn expect(api: &Api, key: &KeyId, headers: &HeaderMap) -> Result<Self, Refusal> {
+        let checksum = text(headers, "upload-checksum")?.map(Checksum::parse).transpose()?;
+        let slot = api.upload.slots.take(key).await.ok_or_else(Refusal::no_slot)?;
+        Ok(Self { checksum, slot })
+    }
+
+    /// Receives it as what comes next of an upload.
+    async fn receive(self, api: &Arc<Api>, upload: Upload, body: Body, end: End) -> Result<Upload, Refusal> {
+        let Self { checksum, slot } = self;
+        let pieces = Pieces::Body(Incoming::new(body, api.upload.pace.clone(), Some(api.stop.clone())));
+        receive(api, Receiving { upload, pieces, checksum, end, slot }).await
+    }
 }
 
 /// `DELETE /v1/uploads/{fileId}`
