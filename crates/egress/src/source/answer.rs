@@ -42,6 +42,9 @@ fn number(text: &str) -> Option<u64> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
+/// The longest validator that is kept: of a playlist's files there are thousands. One that is longer counts as none.
+const MOST_VALIDATOR_BYTES: usize = 256;
+
 /// What tells one version of a file from another: pinned on the first answer, compared on every later one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -56,9 +59,9 @@ pub(crate) enum Version {
 impl Version {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let strong = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
-        match (strong, headers.get(LAST_MODIFIED)) {
-            (Some(tag), _) => Self::StrongTag(tag.clone()),
-            (None, Some(date)) => Self::Modified(date.clone()),
+        match (strong.and_then(copied), headers.get(LAST_MODIFIED).and_then(copied)) {
+            (Some(tag), _) => Self::StrongTag(tag),
+            (None, Some(date)) => Self::Modified(date),
             (None, None) => Self::Unknown,
         }
     }
@@ -81,6 +84,12 @@ impl Version {
             Self::Modified(_) | Self::Unknown => None,
         }
     }
+}
+
+/// A value of its own: as it came, it is a slice of the buffer into which the whole answer was read, and keeps that.
+fn copied(value: &HeaderValue) -> Option<HeaderValue> {
+    let bytes = value.as_bytes();
+    (bytes.len() <= MOST_VALIDATOR_BYTES).then(|| HeaderValue::from_bytes(bytes).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -123,5 +132,8 @@ mod tests {
         assert!(Version::of(&weak).is_of(&strong), "the date is what was pinned");
         assert!(!Version::of(&weak).is_of(&HeaderMap::new()));
         assert!(Version::of(&HeaderMap::new()).is_of(&strong));
+        let long = HeaderValue::from_str(&format!("\"{}\"", "a".repeat(255))).expect("a tag");
+        let long: HeaderMap = [(ETAG, long)].into_iter().collect();
+        assert_eq!(Version::of(&long), Version::Unknown);
     }
 }

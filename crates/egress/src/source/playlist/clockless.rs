@@ -6,8 +6,9 @@
 
 use bytes::Bytes;
 
-/// The most that the description of one fragment may have; a longer one is let through as it is.
-const MOST_BYTES: u64 = 4 << 20;
+/// The most that the description of one fragment may have: 16 bytes for each of 32,000 samples. A longer one is let
+/// through as it is.
+const MOST_BYTES: u64 = 512 << 10;
 const UNUSED: &[u8; 4] = b"free";
 
 /// One segment.

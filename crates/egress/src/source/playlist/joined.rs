@@ -21,7 +21,7 @@ use crate::source::fetch::Fetcher;
 
 /// The most that a header may have: it describes tracks, it holds no media.
 const MOST_HEADER_BYTES: usize = 1 << 20;
-/// About what arrives at once: the client's read buffer.
+/// The most that is handed over at once, and about what arrives: the client's read buffer.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// A key, once somebody has fetched it.
@@ -204,12 +204,18 @@ impl Shared {
         loop {
             let arrived = download.next().await?;
             let is_over = arrived.is_none();
-            let bytes = match arrived {
+            let mut bytes = match arrived {
                 Some(bytes) => unwrapping.push(bytes),
                 None => unwrapping.finish()?,
             };
-            // Whoever has stopped to listen does not want it any more.
-            if !bytes.is_empty() && sender.send(Ok(Some(bytes))).await.is_err() || is_over {
+            while !bytes.is_empty() {
+                let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+                // Whoever has stopped to listen does not want it any more.
+                if sender.send(Ok(Some(piece))).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if is_over {
                 return Ok(());
             }
         }
