@@ -79,6 +79,33 @@ async fn what_breaks_off_goes_on_where_it_broke() {
 }
 
 #[tokio::test]
+async fn what_breaks_off_without_a_length_is_asked_for_anew_and_without_condition() {
+    let all = content(300_000);
+    let bytes = all.clone();
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let host = Host::start(move |seen| {
+        if seen.target == "/list" {
+            return Reply::file(seen, hls("#EXTINF:1.0,\n/a\n").as_bytes(), &[]);
+        }
+        let head = Reply::head(200, &[("transfer-encoding", "chunked"), ("etag", "\"1\"")]);
+        let chunk = |bytes: &[u8]| [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+        match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => head.then(Step::Bytes(chunk(&bytes[..100_000]))).then(Step::Reset),
+            _ => head.then(Step::Bytes([chunk(&bytes), chunk(b"")].concat())),
+        }
+    })
+    .await;
+    let source = open(&host.url("/list")).await.expect("a source");
+    assert_eq!(read_all(&*source).await, Ok(all));
+    let asked: Vec<Seen> = host.seen().into_iter().filter(|seen| seen.target == "/a").collect();
+    assert_eq!(asked.len(), 2);
+    assert!(
+        asked.iter().all(|seen| seen.header("range").is_none() && seen.header("if-range").is_none()),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test]
 async fn parts_of_one_file_have_to_be_of_one_version() {
     let bytes = content(3000);
     let host = Host::start(move |seen| match (seen.target.as_str(), seen.range_start()) {

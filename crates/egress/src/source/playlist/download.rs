@@ -95,7 +95,8 @@ impl<'a> Download<'a> {
         };
         let range = range.map(|range| HeaderValue::from_str(&range)).transpose();
         let range = range.map_err(|_| FetchError::Header("range".to_owned()))?;
-        let if_range = self.pinned.as_ref().and_then(|pin| pin.version.if_range());
+        // It says on which condition a range is wanted (RFC 9110, 13.1.5), so it never comes without one.
+        let if_range = range.as_ref().and_then(|_| self.pinned.as_ref()?.version.if_range());
         let answer = self.fetcher.get(range.as_ref(), if_range).await?;
         let named = match answer.status {
             StatusCode::OK => None,
