@@ -103,6 +103,11 @@ impl FetchError {
         }
     }
 
+    /// Whether the host says that there is no such file.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Status { status: 404 | 410, .. })
+    }
+
     /// Whether the host asks to be asked less.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(self, Self::Status { status: 429 | 503, .. })

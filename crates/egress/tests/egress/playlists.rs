@@ -338,6 +338,25 @@ async fn a_segment_that_is_not_there_is_told_by_its_number() {
 }
 
 #[tokio::test]
+async fn the_last_of_segments_that_were_counted_may_be_missing_and_no_other() {
+    // 4 s make two of 3 s, unless the sound is shorter than the period.
+    for (more, file, told) in [
+        ("", "/1", None),
+        ("", "/2", Some("segment 1 of 2: the host answered 404")),
+        ("endNumber=\"2\"", "/1", Some("segment 2 of 2: the host answered 404")),
+    ] {
+        let manifest = dash("", &format!("<SegmentTemplate media=\"/$Number$\" duration=\"3\" {more}/>"));
+        let host = host(manifest, vec![(file, content(1000))]).await;
+        let source = open(&host.url("/list")).await.expect("a source");
+        match (read_all(&*source).await, told) {
+            (Ok(read), None) => assert_eq!(read, content(1000)),
+            (Err(failure), Some(told)) => assert_eq!(details(&failure), told),
+            (outcome, told) => panic!("{more} {file}: {outcome:?} instead of {told:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn all_segments_together_are_bounded_as_one_source() {
     let lines = "#EXTINF:1.0,\n/a\n".repeat(10);
     let host = host(hls(&lines), vec![("/a", content(1000))]).await;

@@ -80,6 +80,11 @@ impl<'a> Download<'a> {
         body.next().await
     }
 
+    /// Whether any of it has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.got > 0
+    }
+
     /// Asks for what is still to come.
     async fn ask(&mut self) -> Result<Slice, FetchError> {
         let whole = self.place.range.clone();

@@ -202,7 +202,10 @@ impl Shared {
         };
         let mut download = Download::new(&self.fetcher, &segment.place, &self.pins);
         loop {
-            let arrived = download.next().await?;
+            let arrived = match download.next().await {
+                Err(error) if segment.may_be_missing && !download.has_begun() && error.is_missing() => None,
+                arrived => arrived?,
+            };
             let is_over = arrived.is_none();
             let mut bytes = match arrived {
                 Some(bytes) => unwrapping.push(bytes),

@@ -32,6 +32,8 @@ pub(super) struct Segment {
     pub(super) role: Role,
     pub(super) place: Place,
     pub(super) key: Option<Key>,
+    /// Whether it is only thought to be there: all is well if its host has none.
+    pub(super) may_be_missing: bool,
 }
 
 /// A resolved playlist.

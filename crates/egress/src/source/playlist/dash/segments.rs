@@ -34,6 +34,8 @@ struct Said<'a> {
 struct Moment {
     number: u64,
     time: u64,
+    /// Whether it is there only if what is wanted is as long as its period, which the longest of all tracks is.
+    is_doubtful: bool,
 }
 
 /// Finds them. `levels` are those of one kind, the nearest first; `period_secs` is how long the period is.
@@ -48,9 +50,9 @@ pub(super) fn find(
     let (moments, secs, rounding_secs) = said.moments()?;
     let mut segments: Vec<Segment> = said.header()?.into_iter().collect();
     if let Some(media) = said.first(|info| info.media.as_deref()) {
-        for Moment { number, time } in moments {
+        for Moment { number, time, is_doubtful } in moments {
             let url = resolve(base, &fill(media, terms, number, time)?)?;
-            segments.push(media_at(Place { url, range: None }));
+            segments.push(Segment { may_be_missing: is_doubtful, ..media_at(Place { url, range: None }) });
         }
     } else if let Some(pieces) = said.first(|info| Some(&info.pieces).filter(|pieces| !pieces.is_empty())) {
         bounds.check(pieces.len())?;
@@ -68,7 +70,7 @@ pub(super) fn find(
 }
 
 fn media_at(place: Place) -> Segment {
-    Segment { role: Role::Media, place, key: None }
+    Segment { role: Role::Media, place, key: None, may_be_missing: false }
 }
 
 impl<'a> Said<'a> {
@@ -89,7 +91,7 @@ impl<'a> Said<'a> {
         } else {
             return Ok(None);
         };
-        Ok(Some(Segment { role: Role::Header, place, key: None }))
+        Ok(Some(Segment { role: Role::Header, place, key: None, may_be_missing: false }))
     }
 
     fn place(&self, piece: &Piece) -> Result<Place, PlaylistError> {
@@ -114,7 +116,8 @@ impl<'a> Said<'a> {
             return Ok((Vec::new(), period_secs, 0.0));
         };
         let secs = duration as f64 / self.timescale();
-        let count = match self.first(|info| info.end_number) {
+        let end_number = self.first(|info| info.end_number);
+        let count = match end_number {
             Some(end) => end.saturating_sub(start).saturating_add(1),
             // What a list has, it counts itself.
             None if self.first(|info| info.media.as_ref()).is_none() => 0,
@@ -124,8 +127,10 @@ impl<'a> Said<'a> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         self.bounds.check(count)?;
         let moment = |index: usize| {
+            let is_doubtful = end_number.is_none() && index > 0 && index + 1 == count;
             let index = index as u64;
-            Moment { number: start.saturating_add(index), time: index.saturating_mul(duration) }
+            let (number, time) = (start.saturating_add(index), index.saturating_mul(duration));
+            Moment { number, time, is_doubtful }
         };
         // The last one may be of any length, and the sound may end with the one before.
         Ok(((0..count).map(moment).collect(), period_secs, secs))
@@ -157,7 +162,7 @@ impl<'a> Said<'a> {
             self.bounds.check(moments.len().saturating_add(more))?;
             for _ in 0..more {
                 let number = start.saturating_add(moments.len() as u64);
-                moments.push(Moment { number, time });
+                moments.push(Moment { number, time, is_doubtful: false });
                 time = time.saturating_add(run.duration);
             }
             ticks += count as f64 * run.duration as f64;

@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
             }
             Some(KeyInForce { url, iv: Some(iv) }) => Some(Key { url: Arc::clone(url), iv: *iv }),
         };
-        Ok(Segment { role: Role::Header, place: Place { url, range }, key })
+        Ok(Segment { role: Role::Header, place: Place { url, range }, key, may_be_missing: false })
     }
 
     fn address(&mut self, line: &str) -> Result<(), PlaylistError> {
@@ -177,7 +177,12 @@ impl<'a> Reader<'a> {
             let iv = iv.unwrap_or(u128::from(sequence).to_be_bytes());
             Key { url: Arc::clone(url), iv }
         });
-        self.segments.push(Segment { role: Role::Media, place: Place { url, range }, key });
+        self.segments.push(Segment {
+            role: Role::Media,
+            place: Place { url, range },
+            key,
+            may_be_missing: false,
+        });
         self.bounds.check(self.segments.len())
     }
 
