@@ -64,6 +64,8 @@ pub(crate) enum ClientError {
     Broken(#[source] legacy::Error),
     #[error("the URL cannot be requested: {0}")]
     Url(String),
+    #[error(transparent)]
+    Scattered(Scattered),
 }
 
 /// A dial's error where hyper keeps it: inside its own.
@@ -89,6 +91,9 @@ impl Error for DialCause {}
 
 impl From<legacy::Error> for ClientError {
     fn from(error: legacy::Error) -> Self {
+        if let Some(scattered) = find::<Scattered>(&error) {
+            return Self::Scattered(*scattered);
+        }
         if error.is_connect() {
             return Self::Dial(DialCause(error));
         }
@@ -118,10 +123,10 @@ pub(crate) struct HttpClient {
 }
 
 impl HttpClient {
-    /// With at most so many connections to a host at once.
-    pub(crate) fn new(dialer: Dialer, max_connections: usize) -> Self {
+    /// With at most so many connections to a host at once, and to so many hosts at all.
+    pub(crate) fn new(dialer: Dialer, max_connections: usize, max_hosts: usize) -> Self {
         let streams = u32::try_from(max_connections).unwrap_or(MOST_STREAMS).clamp(1, MOST_STREAMS);
-        let connector = Connector { dialer, max_connections, hosts: Arc::default() };
+        let connector = Connector { dialer, max_connections, max_hosts, hosts: Arc::default() };
         let inner = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -201,6 +206,13 @@ pub(crate) fn add_credentials(headers: &mut HeaderMap, url: &Url) -> Result<(), 
 #[error("all connections to the host are in use")]
 struct Crowded;
 
+/// The source lies on more hosts than one may: the bound for each is none for all of them.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the source names more than {max_hosts} hosts")]
+pub(crate) struct Scattered {
+    max_hosts: usize,
+}
+
 /// The room for connections at each host.
 type Hosts = HashMap<(Scheme, Option<Authority>), Arc<Semaphore>>;
 
@@ -209,20 +221,28 @@ type Hosts = HashMap<(Scheme, Option<Authority>), Arc<Semaphore>>;
 struct Connector {
     dialer: Dialer,
     max_connections: usize,
+    max_hosts: usize,
     hosts: Arc<Mutex<Hosts>>,
 }
 
 impl Connector {
     /// A connection's place among those to its host. hyper's pool asks for a connection whenever none is idle just then,
     /// also when one is about to be; whoever waits here in vain gets that one.
-    async fn place(&self, uri: &Uri) -> Result<OwnedSemaphorePermit, Crowded> {
-        let places = {
-            let key = (uri.scheme().cloned().unwrap_or(Scheme::HTTP), uri.authority().cloned());
-            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(hosts.entry(key).or_insert_with(|| Arc::new(Semaphore::new(self.max_connections))))
-        };
+    async fn place(&self, uri: &Uri) -> Result<OwnedSemaphorePermit, Box<dyn Error + Send + Sync>> {
+        let places = self.places(uri)?;
         let place = tokio::time::timeout(PLACE_TIMEOUT, places.acquire_owned()).await;
-        place.ok().and_then(Result::ok).ok_or(Crowded)
+        Ok(place.ok().and_then(Result::ok).ok_or(Crowded)?)
+    }
+
+    /// All places at a host.
+    fn places(&self, uri: &Uri) -> Result<Arc<Semaphore>, Scattered> {
+        let key = (uri.scheme().cloned().unwrap_or(Scheme::HTTP), uri.authority().cloned());
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if hosts.len() >= self.max_hosts && !hosts.contains_key(&key) {
+            return Err(Scattered { max_hosts: self.max_hosts });
+        }
+        let places = hosts.entry(key).or_insert_with(|| Arc::new(Semaphore::new(self.max_connections)));
+        Ok(Arc::clone(places))
     }
 }
 

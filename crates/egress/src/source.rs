@@ -110,7 +110,7 @@ impl HttpSources {
         wanted: Option<&TrackChoice>,
     ) -> Result<Arc<dyn Source>, Failure> {
         let fetcher = Fetcher::new(
-            HttpClient::new(self.dialer.clone(), self.config.max_connections),
+            HttpClient::new(self.dialer.clone(), self.config.max_connections, self.config.max_hosts),
             Arc::clone(&self.guard),
             Arc::clone(&self.clock),
             Arc::clone(&self.config),

@@ -88,6 +88,7 @@ pub(crate) fn egress(settings: &Settings, scratch: PathBuf) -> Result<Egress, St
             max_redirects: settings.max_redirects,
             retries: settings.source_retries,
             max_connections: settings.source_connections,
+            max_hosts: settings.source_hosts,
             window_bytes: usize::try_from(settings.source_window_bytes).unwrap_or(usize::MAX),
             max_parts: settings.source_max_parts,
             max_playlist_bytes: usize::try_from(settings.max_playlist_bytes).unwrap_or(usize::MAX),

@@ -35,6 +35,9 @@ pub struct SourceConfig {
     pub max_back_off: Duration,
     /// Requests to one host at once for one source. Default: 4.
     pub max_connections: usize,
+    /// Hosts that one source may lie on, redirects and all that a playlist names included: each may hold
+    /// `max_connections`. Default: 32 (a playlist with its keys and advertisements has a handful).
+    pub max_hosts: usize,
     /// Bytes fetched ahead of the reader, and held in memory for it. Default: 8 MiB, which 4 connections of 4 MB/s
     /// fill in half a second.
     pub window_bytes: usize,
@@ -66,6 +69,7 @@ impl Default for SourceConfig {
             back_off: Duration::from_millis(500),
             max_back_off: Duration::from_secs(30),
             max_connections: 4,
+            max_hosts: 32,
             window_bytes: 8 << 20,
             max_parts: 100,
             max_playlist_bytes: 4 << 20,

@@ -80,7 +80,7 @@ impl FetchError {
                 Some(DialError::Resolve(_) | DialError::Connect(_) | DialError::Timeout(_)) | None => true,
             },
             Self::Client(ClientError::Broken(_)) => true,
-            Self::Client(ClientError::Protocol(_) | ClientError::Url(_)) => false,
+            Self::Client(ClientError::Protocol(_) | ClientError::Url(_) | ClientError::Scattered(_)) => false,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
             Self::NoAnswer(_) | Self::Stalled(_) | Self::Short | Self::Body(_) => true,
             Self::Spool(_) | Self::SpoolFull => true,
@@ -149,6 +149,9 @@ impl FetchError {
                 (TRY_LATER, "the host closed the connection".to_owned())
             }
             Self::Client(ClientError::Url(_)) => (CHECK_URL, "the URL cannot be requested".to_owned()),
+            Self::Client(ClientError::Scattered(cause)) => {
+                ("Use a source that lies on fewer hosts.", cause.to_string())
+            }
             Self::Refused(reason) => (USE_PUBLIC, reason.0.clone()),
             Self::Header(name) => {
                 ("Leave this header out of `source.headers`.", format!("the header `{name}` cannot be sent"))

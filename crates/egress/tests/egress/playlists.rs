@@ -357,6 +357,37 @@ async fn the_last_of_segments_that_were_counted_may_be_missing_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_source_lies_on_so_many_hosts_and_no_more() {
+    let files = [&b"a"[..], b"b", b"c"];
+    let mut others = Vec::new();
+    for file in files {
+        others.push(Host::start(move |seen| Reply::file(seen, file, &[])).await);
+    }
+    let redirects = others.iter().map(|other| other.url("/")).collect::<Vec<_>>();
+    let lines = (0..3).map(|number| format!("#EXTINF:1.0,\n/{number}\n")).collect::<String>();
+    let host = Host::start(move |seen| match seen.target.as_str() {
+        "/list" => Reply::file(seen, hls(&lines).as_bytes(), &[]),
+        number => {
+            let number: usize = number[1..].parse().expect("a number");
+            Reply::new(302, &[("location", &redirects[number])], b"")
+        }
+    })
+    .await;
+    let within = |max_hosts: usize| {
+        let mut config = config();
+        config.source.max_hosts = max_hosts;
+        config.source.max_connections = 1;
+        config
+    };
+    let opened = egress(within(4)).sources.open(&spec(&host.url("/list")), None).await;
+    assert_eq!(read_all(&*opened.expect("a source")).await, Ok(b"abc".to_vec()));
+    let failure = failure(within(3), &host.url("/list")).await;
+    assert_eq!((failure.public.code, failure.retry), (FailureCode::DownloadFailed, Retry::Never));
+    assert_eq!(details(&failure), "segment 3 of 3: the source names more than 3 hosts");
+    assert_eq!(others[2].seen().len(), 1, "it was asked by the first alone");
+}
+
+#[tokio::test]
 async fn all_segments_together_are_bounded_as_one_source() {
     let lines = "#EXTINF:1.0,\n/a\n".repeat(10);
     let host = host(hls(&lines), vec![("/a", content(1000))]).await;

@@ -49,6 +49,7 @@ pub(super) fn values(settings: &Settings) -> Result<(), ConfigError> {
         ("max_streams", u64::from(settings.max_streams)),
         ("max_soundless_packets", u64::from(settings.max_soundless_packets)),
         ("source_connections", settings.source_connections as u64),
+        ("source_hosts", settings.source_hosts as u64),
         ("source_max_parts", settings.source_max_parts as u64),
         ("max_body_bytes", settings.max_body_bytes),
         ("rate_limit_burst", u64::from(settings.rate_limit_burst)),

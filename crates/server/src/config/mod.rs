@@ -136,6 +136,7 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "values::bytes")]
     pub(crate) max_fetched_bytes: u64,
     pub(crate) source_connections: usize,
+    pub(crate) source_hosts: usize,
     #[serde(deserialize_with = "values::bytes")]
     pub(crate) source_window_bytes: u64,
     pub(crate) source_max_parts: usize,
