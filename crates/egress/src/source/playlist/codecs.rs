@@ -5,12 +5,20 @@ const AUDIO: &[&str] = &[
     "mp4a", "ac-3", "ec-3", "ac-4", "opus", "flac", "alac", "mp3", "vorbis", "dts", "mha1", "mhm1", "mp2",
     "samr", "lpcm",
 ];
+/// Those of them that no decoder is there for: AC-4 and MPEG-H.
+const UNDECODABLE: &[&str] = &["ac-4", "mha1", "mhm1"];
 /// Beginnings of those of text.
 const TEXT: &[&str] = &["stpp", "wvtt", "tx3g"];
 
 /// Whether sound is among them.
 pub(super) fn has_audio(codecs: &str) -> bool {
     names(codecs).any(|name| is_among(AUDIO, &name))
+}
+
+/// Whether what sound there is can be decoded; where none is named, it may be.
+pub(super) fn is_decodable(codecs: &str) -> bool {
+    let mut sounds = names(codecs).filter(|name| is_among(AUDIO, name)).peekable();
+    sounds.peek().is_none() || sounds.any(|name| !is_among(UNDECODABLE, &name))
 }
 
 /// Whether there is nothing to see.
@@ -43,6 +51,20 @@ mod tests {
             ("", false, false),
         ] {
             assert_eq!((has_audio(codecs), is_audio_alone(codecs)), (has, alone), "{codecs}");
+        }
+    }
+
+    #[test]
+    fn sound_that_cannot_be_decoded_is_told_from_other() {
+        for (codecs, expected) in [
+            ("ac-4.02.01.03", false),
+            ("avc1.64001f,mhm1.0x0D", false),
+            ("ac-4.02.01.03,mp4a.40.2", true),
+            ("ec-3", true),
+            ("avc1.64001f", true),
+            ("", true),
+        ] {
+            assert_eq!(is_decodable(codecs), expected, "{codecs}");
         }
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Track<'a> {
     pub(super) name: &'a str,
     /// How much its author wants it to be played unless told otherwise.
     pub(super) rank: u8,
+    /// Whether it is coded in a way that can be decoded, as far as that is said.
+    pub(super) is_decodable: bool,
     pub(super) channels: u32,
     /// Of it alone or with all that it comes with; only compared.
     pub(super) bandwidth: u64,
@@ -29,7 +31,8 @@ impl Track<'_> {
     }
 }
 
-/// The index of the one to take: of those that were asked for the one that its author prefers, then the one with most
+/// The index of the one to take: of those that were asked for one that can be decoded, then the one that its author
+/// prefers, then the one with most
 /// channels, then the best, then the first. Sound costs little beside a picture, and quality that was not fetched
 /// cannot be had later.
 pub(super) fn choose(tracks: &[Track<'_>], wanted: Option<&TrackChoice>) -> Result<usize, PlaylistError> {
@@ -51,7 +54,8 @@ pub(super) fn choose(tracks: &[Track<'_>], wanted: Option<&TrackChoice>) -> Resu
         Some(TrackChoice::Language(_)) => nearness(track).is_some(),
     };
     let best = tracks.iter().enumerate().filter(|(_, track)| is_asked(track)).max_by_key(|(index, track)| {
-        (nearness(track), track.rank, track.channels, track.bandwidth, std::cmp::Reverse(*index))
+        let quality = (track.rank, track.channels, track.bandwidth);
+        (track.is_decodable, nearness(track), quality, std::cmp::Reverse(*index))
     });
     best.map(|(index, _)| index).ok_or_else(|| PlaylistError::NoSuchTrack(listed(&distinct)))
 }
@@ -76,7 +80,8 @@ mod tests {
     use super::*;
 
     fn track<'a>(language: &'a str, name: &'a str, rank: u8, channels: u32, bandwidth: u64) -> Track<'a> {
-        Track { language: Some(language).filter(|tag| !tag.is_empty()), name, rank, channels, bandwidth }
+        let language = Some(language).filter(|tag| !tag.is_empty());
+        Track { language, name, rank, is_decodable: true, channels, bandwidth }
     }
 
     #[test]
@@ -105,6 +110,10 @@ mod tests {
         }
         let best = [track("", "a", 0, 2, 1), track("", "b", 0, 6, 1), track("", "c", 0, 2, 9)];
         assert_eq!(choose(&best, None), Ok(1), "most channels");
+        let coded = best.map(|track| Track { is_decodable: track.channels == 2, ..track });
+        assert_eq!(choose(&coded, None), Ok(2), "what can be decoded");
+        assert_eq!(choose(&coded, Some(&TrackChoice::Index(1))), Ok(1), "it is asked for");
+        assert_eq!(choose(&coded[1..2], None), Ok(0), "there is no other");
     }
 
     #[test]

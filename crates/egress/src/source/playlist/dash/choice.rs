@@ -2,7 +2,7 @@
 
 use domain::TrackChoice;
 
-use super::super::codecs::{has_audio, is_audio_alone};
+use super::super::codecs::{has_audio, is_audio_alone, is_decodable};
 use super::super::error::PlaylistError;
 use super::super::tracks::{self, Track};
 use super::manifest::{AdaptationSet, Period, Representation, SegmentInfo};
@@ -69,6 +69,7 @@ impl<'a> Chosen<'a> {
                 None => 1,
                 Some(_) => 0,
             },
+            is_decodable: is_decodable(self.codecs()),
             channels: channels.unwrap_or(0),
             bandwidth: representation.bandwidth,
         }

@@ -3,7 +3,7 @@
 use domain::TrackChoice;
 use url::Url;
 
-use super::super::codecs::{has_audio, is_audio_alone};
+use super::super::codecs::{has_audio, is_audio_alone, is_decodable};
 use super::super::error::PlaylistError;
 use super::super::place::resolve;
 use super::super::tracks::{Track, choose};
@@ -107,14 +107,15 @@ impl<'a> Master<'a> {
     }
 
     fn track(&self, rendition: &Rendition<'a>) -> Track<'a> {
-        let of_group = self.variants.iter().filter(|variant| variant.audio == Some(rendition.group));
+        let of_group = || self.variants.iter().filter(|variant| variant.audio == Some(rendition.group));
         Track {
             language: rendition.language,
             name: rendition.name,
             rank: 2 * u8::from(rendition.is_default) + u8::from(rendition.is_autoselect),
+            is_decodable: of_group().all(|variant| variant.codecs.is_none_or(is_decodable)),
             channels: rendition.channels,
             // The better the picture, the better the sound that was made for it.
-            bandwidth: of_group.map(|variant| variant.bandwidth).max().unwrap_or(0),
+            bandwidth: of_group().map(|variant| variant.bandwidth).max().unwrap_or(0),
         }
     }
 
