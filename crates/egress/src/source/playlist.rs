@@ -72,7 +72,7 @@ pub(super) async fn open(
     let told = |error: PlaylistError| FetchError::from(error).into_failure();
     let opened = match kind {
         PlaylistKind::Hls => reading.join(hls::resolve(&reading, &text).await?, kind).await,
-        PlaylistKind::Dash => match dash::resolve(&reading, &text).map_err(told)? {
+        PlaylistKind::Dash => match dash::resolve(&reading, text).await.map_err(told)? {
             dash::Resolved::Listing(listing) => reading.join(listing, kind).await,
             dash::Resolved::File { url, listing } => reading.open_file(url, &listing, kind).await,
         },

@@ -297,6 +297,12 @@ async fn playlists_that_cannot_be_taken_are_refused_by_name() {
         ("no XML", "<MPD><Period></MPD>".to_owned(), InvalidVideo, "not XML"),
         ("no sound", dash("", template).replace("audio", "video"), ExtractionFailed, "no audio"),
         ("many sets", format!("<MPD>{}</MPD>", "<Period/>".repeat(1001)), InvalidVideo, "more elements"),
+        (
+            "sets before much else",
+            format!("<MPD><Period><BaseURL/>{}{}</Period></MPD>", "<AdaptationSet/>".repeat(999), "<a/>".repeat(10_000)),
+            InvalidVideo,
+            "more elements",
+        ),
     ] {
         let host = host(list, vec![("/a", b"a".to_vec())]).await;
         let failure = failure(config(), &host.url("/list")).await;

@@ -43,8 +43,11 @@ pub(super) enum Resolved {
 }
 
 /// The segments of the audio that is wanted, over all periods.
-pub(super) fn resolve(reading: &Reading<'_>, text: &str) -> Result<Resolved, PlaylistError> {
-    let manifest = manifest::parse(text, reading.bounds)?;
+pub(super) async fn resolve(reading: &Reading<'_>, text: String) -> Result<Resolved, PlaylistError> {
+    let bounds = reading.bounds;
+    // A large one takes longer than others should have to wait.
+    let parsing = tokio::task::spawn_blocking(move || manifest::parse(&text, bounds));
+    let manifest = parsing.await.map_err(|_| manifest::unreadable())??;
     if manifest.is_dynamic() {
         return Err(PlaylistError::Live);
     }

@@ -43,7 +43,7 @@ pub(super) fn choose(tracks: &[Track<'_>], wanted: Option<&TrackChoice>) -> Resu
         }
     }
     let nearness = |track: &Track<'_>| match (wanted, track.language) {
-        (Some(TrackChoice::Language(asked)), Some(said)) => closeness(asked, said),
+        (Some(TrackChoice::Language(asked)), Some(said)) => closeness(asked, beginning(said)),
         _ => None,
     };
     let is_asked = |track: &Track<'_>| match wanted {
@@ -58,6 +58,11 @@ pub(super) fn choose(tracks: &[Track<'_>], wanted: Option<&TrackChoice>) -> Resu
         (track.is_decodable, nearness(track), quality, std::cmp::Reverse(*index))
     });
     best.map(|(index, _)| index).ok_or_else(|| PlaylistError::NoSuchTrack(listed(&distinct)))
+}
+
+/// As much of a tag as makes sense: a playlist may say one of megabytes for each of a thousand tracks.
+fn beginning(tag: &str) -> &str {
+    tag.char_indices().nth(MOST_TAG_CHARS).map_or(tag, |(end, _)| &tag[..end])
 }
 
 /// `0: en (English); 1: de (Deutsch)`.

@@ -11,6 +11,9 @@ use super::super::listing::Bounds;
 const MOST_DEPTH: usize = 32;
 /// Periods, sets and representations in all; the richest manifests have some hundred.
 const MOST_ENTRIES: usize = 1000;
+/// Periods, sets and representations, times all elements. What follows on a list (a period's `BaseURL`, say) is kept
+/// until the end of what it is in, and moved for each list of each of these: so parsing costs their product.
+const MOST_WORK: usize = 10_000_000;
 /// Elements of all kinds for each segment that there may be: most manifests list those of several representations.
 const MOST_ELEMENTS_A_SEGMENT: usize = 10;
 
@@ -174,8 +177,12 @@ pub(super) struct Run {
 /// Reads a manifest, once it is known not to be larger in memory than its text lets expect.
 pub(super) fn parse(text: &str, bounds: Bounds) -> Result<Manifest, PlaylistError> {
     look_over(text, bounds)?;
-    quick_xml::de::from_str(text)
-        .map_err(|_| PlaylistError::Malformed("it is no manifest that can be read".to_owned()))
+    quick_xml::de::from_str(text).map_err(|_| unreadable())
+}
+
+/// What is said where nothing better can be.
+pub(super) fn unreadable() -> PlaylistError {
+    PlaylistError::Malformed("it is no manifest that can be read".to_owned())
 }
 
 /// Counts before anything is built. There is no document type in a manifest, and so no entity to blow it up with.
@@ -202,7 +209,8 @@ fn look_over(text: &str, bounds: Bounds) -> Result<(), PlaylistError> {
         elements += 1;
         let name = element.local_name();
         entries += usize::from(matches!(name.as_ref(), b"Period" | b"AdaptationSet" | b"Representation"));
-        if depth > MOST_DEPTH || entries > MOST_ENTRIES || elements > most_elements {
+        let is_much = entries > MOST_ENTRIES || elements > most_elements || entries * elements > MOST_WORK;
+        if depth > MOST_DEPTH || is_much {
             return Err(malformed("it has more elements than any presentation needs"));
         }
         if is_elsewhere(&element) {
