@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -67,6 +67,8 @@ pub enum Step {
     Bytes(Vec<u8>),
     /// Sends these again and again, with a pause after each, until the other side goes.
     Forever(Vec<u8>, Duration),
+    /// Says nothing until it is told to go on.
+    Wait(Arc<Notify>),
     /// Says nothing until the other side goes.
     Hang,
     /// Ends the connection with a reset.
@@ -289,6 +291,7 @@ async fn serve(
                     write(&mut wire, &bytes).await?;
                     tokio::time::sleep(pause).await;
                 },
+                Step::Wait(gate) => gate.notified().await,
                 Step::Hang => {
                     wire.reader().read_to_end(&mut Vec::new()).await?;
                     return Ok(());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domain::Source;
 use testkit::host::{Host, Reply, Step};
 use testkit::nginx::{Nginx, Served};
+use tokio::sync::Notify;
 
 use crate::kit::{content, open_with, read_all, read_exact};
 use crate::tls::Authority;
@@ -143,14 +144,18 @@ async fn planned_chunks_come_one_by_one_where_nginx_serves_one_range() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_in_chunks_without_length_comes_through_nginx_as_it_arrives() {
     let file = content(MB);
-    let served = file.clone();
+    let (served, gate) = (file.clone(), Arc::new(Notify::new()));
+    let opened = Arc::clone(&gate);
     let upstream = Host::start(move |_| {
+        let chunked = |reply: Reply, bytes: &[u8]| {
+            bytes.chunks(65_000).fold(reply, |reply, chunk| {
+                let size = format!("{:x}\r\n", chunk.len()).into_bytes();
+                reply.then(Step::Bytes([size.as_slice(), chunk, b"\r\n"].concat()))
+            })
+        };
         let head = Reply::head(200, &[("transfer-encoding", "chunked")]);
-        let chunked = served.chunks(65_000).fold(head, |reply, chunk| {
-            let size = format!("{:x}\r\n", chunk.len()).into_bytes();
-            reply.then(Step::Bytes([size.as_slice(), chunk, b"\r\n"].concat()))
-        });
-        chunked.then(Step::Bytes(b"0\r\n\r\n".to_vec())).then(Step::Close)
+        let half = chunked(head, &served[..MB / 2]).then(Step::Wait(Arc::clone(&gate)));
+        chunked(half, &served[MB / 2..]).then(Step::Bytes(b"0\r\n\r\n".to_vec())).then(Step::Close)
     })
     .await;
     let server = format!(
@@ -159,7 +164,10 @@ async fn a_body_in_chunks_without_length_comes_through_nginx_as_it_arrives() {
     );
     for by in [By::Http1, By::Http2] {
         let serving = Serving::start(by, &server, b"").await;
+        let half = read_exact(&*serving.source, 0, MB / 2).await.expect("what was sent");
+        assert!(half == file[..MB / 2], "{by:?}");
         assert_eq!(serving.source.known_size(), None, "{by:?}");
+        opened.notify_one();
         assert!(read_all(&*serving.source).await.expect("the file") == file, "{by:?}");
         assert_eq!(serving.source.size().await, Ok(MB as u64), "{by:?}");
     }
