@@ -284,6 +284,19 @@ fn a_pipe_goes_in_and_a_pipe_comes_out_in_every_format() {
 }
 
 #[test]
+fn what_is_read_from_a_file_as_stdin_is_not_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tone.wav");
+    std::fs::write(&file, tone()).expect("a file");
+    let mut command = command(folder.path(), &["extract", "-", "-o", "tone.wav"]);
+    let output =
+        command.stdin(std::fs::File::open(&file).expect("a file")).output().expect("the binary runs");
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("replace the source"), "{said}");
+    assert!(std::fs::read(&file).expect("the source") == tone());
+}
+
+#[test]
 fn a_pipe_is_kept_where_the_container_must_be_read_backwards() {
     let folder = tempfile::tempdir().expect("a folder");
     // Its index is at its end.

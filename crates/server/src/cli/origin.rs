@@ -1,8 +1,9 @@
 //! Where the media come from: a file, a URL, or standard input.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal as _, Seek as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,8 +56,18 @@ impl Origin {
 
     /// Whether it is this file.
     pub(super) fn is_file(&self, other: &Path) -> bool {
-        let Self::File(path) = self else { return false };
-        matches!((path.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+        match self {
+            Self::File(path) => {
+                matches!((path.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+            }
+            Self::Url(_) => false,
+            // It has lost its name.
+            Self::Stdin => {
+                let inode = |metadata: Metadata| (metadata.dev(), metadata.ino());
+                let stdin = stdin().and_then(|stdin| stdin.metadata()).map(inode);
+                matches!((stdin, other.metadata().map(inode)), (Ok(stdin), Ok(other)) if stdin == other)
+            }
+        }
     }
 
     /// Opens it; of a playlist, the track that is wanted.
@@ -87,6 +98,10 @@ fn spec(url: &WebUrl) -> SourceSpec {
     SourceSpec::Url { url: url.clone(), headers: Vec::new() }
 }
 
+fn stdin() -> io::Result<File> {
+    io::stdin().as_fd().try_clone_to_owned().map(File::from)
+}
+
 /// A file is read where it lies. What comes through a pipe is read once and kept in a file without a name, in which a
 /// demuxer can go back; one that need not begins with the first bytes.
 fn open_stdin(settings: &Settings) -> Result<Arc<dyn Source>, Stop> {
@@ -94,7 +109,7 @@ fn open_stdin(settings: &Settings) -> Result<Arc<dyn Source>, Stop> {
         return Err(Stop::Usage("SOURCE: stdin is a terminal; send a file into it, or name one".to_owned()));
     }
     let opened = || -> io::Result<Arc<dyn Source>> {
-        let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        let mut stdin = stdin()?;
         // Another program may have read the beginning, which is not ours then.
         let is_at_start = stdin.metadata()?.is_file() && stdin.stream_position()? == 0;
         if is_at_start {
