@@ -13,6 +13,9 @@ const MARGIN_DB: f64 = 0.05;
 const NEAR_LU: f64 = 0.2;
 /// So often the gain is corrected for what limiting took of the loudness. Each time most of the rest is gone.
 const MOST_CORRECTIONS: u32 = 4;
+/// So often the limiter's ceiling is lowered for peaks that came out above theirs. Then nothing is limited: that keeps
+/// the ceiling for certain.
+const MOST_LOWERINGS: u32 = 3;
 
 /// What is done to the samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,6 +26,7 @@ pub(in super::super) struct Level {
     /// What the limiter keeps to.
     ceiling_db: f64,
     corrections: u32,
+    lowerings: u32,
 }
 
 impl Level {
@@ -30,7 +34,7 @@ impl Level {
     pub(in super::super) fn of(heard: &Heard, target: Loudness) -> Option<Self> {
         let before = heard.measured()?;
         let ceiling_db = target.true_peak_dbtp - MARGIN_DB;
-        let level = Self { target, before, gain_db: 0.0, ceiling_db, corrections: 0 };
+        let level = Self { target, before, gain_db: 0.0, ceiling_db, corrections: 0, lowerings: 0 };
         let gain_db = target.integrated_lufs - before.integrated_lufs;
         Some(Self { gain_db: gain_db.min(level.most_gain_db()), ..level })
     }
@@ -63,15 +67,14 @@ impl Level {
         }
     }
 
-    /// A better one, where this one came to `after` and that is not good yet.
+    /// A better one, where this one came to `after` and that is not good yet. It is good only below the ceiling.
     pub(in super::super) fn corrected(&self, after: MeasuredLoudness) -> Option<Self> {
+        let excess = after.true_peak_dbtp - self.target.true_peak_dbtp;
+        if excess > 0.0 && self.ceiling().is_some() {
+            return Some(self.lowered(excess));
+        }
         if self.corrections == MOST_CORRECTIONS {
             return None;
-        }
-        let corrections = self.corrections + 1;
-        let excess = after.true_peak_dbtp - self.target.true_peak_dbtp;
-        if excess > 0.0 {
-            return Some(Self { ceiling_db: self.ceiling_db - excess - MARGIN_DB, corrections, ..*self });
         }
         let missing = self.target.integrated_lufs - after.integrated_lufs;
         let is_stopped = missing > 0.0 && self.gain_db >= self.most_gain_db();
@@ -84,7 +87,19 @@ impl Level {
         let brought = limited - (self.expected().integrated_lufs - after.integrated_lufs);
         let yielded = if limited > 0.0 { (brought / limited).clamp(0.25, 1.0) } else { 1.0 };
         let gain_db = (self.gain_db + missing / yielded).min(self.most_gain_db());
-        Some(Self { gain_db, corrections, ..*self })
+        Some(Self { gain_db, corrections: self.corrections + 1, ..*self })
+    }
+
+    /// One whose peaks are lower: by so much, dB, or, after too many tries, what the gain alone keeps below the ceiling.
+    fn lowered(&self, excess: f64) -> Self {
+        if self.lowerings == MOST_LOWERINGS {
+            let ceiling_db = self.target.true_peak_dbtp - MARGIN_DB;
+            let last = Self { ceiling_db, corrections: MOST_CORRECTIONS, ..*self };
+            return Self { gain_db: self.gain_db.min(last.headroom_db()), ..last };
+        }
+        let ceiling_db = self.ceiling_db - excess - MARGIN_DB;
+        let lower = Self { ceiling_db, lowerings: self.lowerings + 1, ..*self };
+        Self { gain_db: self.gain_db.min(lower.most_gain_db()), ..lower }
     }
 
     /// What came of it. `lowest` is the factor by which the limiter took most off.
@@ -187,7 +202,31 @@ mod tests {
         let after = MeasuredLoudness { integrated_lufs: -16.0, true_peak_dbtp: -0.9 };
         let second = first.corrected(after).expect("a correction");
         assert!((second.ceiling_db - -1.2).abs() < 1e-9, "{second:?}");
-        let endless = (0..10).try_fold(first, |level, _| level.corrected(after));
-        assert_eq!(endless, None, "it ends");
+    }
+
+    #[test]
+    fn whatever_comes_of_it_the_last_level_keeps_the_ceiling() {
+        let first = level(-20.0, -3.0);
+        let after = |integrated_lufs, true_peak_dbtp| MeasuredLoudness { integrated_lufs, true_peak_dbtp };
+        for corrections in [0, MOST_CORRECTIONS] {
+            let off = |at: u32| if at.is_multiple_of(2) { -0.3 } else { 0.3 };
+            let spent =
+                (0..corrections).try_fold(first, |level, at| level.corrected(after(-16.0 + off(at), -1.01)));
+            let spent = spent.expect("another one each time");
+            assert_eq!(spent.corrections, corrections);
+            let last = (0..=MOST_LOWERINGS).try_fold(spent, |level, _| level.corrected(after(-16.0, -0.9)));
+            let last = last.expect("a lower one each time");
+            assert_eq!(last.ceiling(), None, "nothing is limited: {last:?}");
+            assert!((last.gain_db - 1.95).abs() < 1e-5, "all that the ceiling leaves room for: {last:?}");
+            assert_eq!(last.corrected(last.expected()), None, "it ends, although it is too quiet");
+        }
+    }
+
+    #[test]
+    fn a_lower_ceiling_does_not_take_more_off_than_it_may() {
+        let first = level(-20.0, 0.0);
+        let after = MeasuredLoudness { integrated_lufs: -19.0, true_peak_dbtp: -0.9 };
+        let second = first.corrected(after).expect("a correction");
+        assert!((second.gain_db - second.headroom_db() - MOST_LIMITING_DB).abs() < 1e-9, "{second:?}");
     }
 }
