@@ -8,7 +8,7 @@ use super::meter::STRETCH;
 use super::oversample::{Oversampler, REACH};
 use super::planes::{planes, planes_mut};
 
-/// So many samples before a stretch are drawn with it, half of them to fill the filter.
+/// So many samples at least before a stretch are drawn with it, half of them to fill the filter.
 const CONTEXT: usize = 4 * REACH;
 /// A stretch is looked at where a measurement that is less exact by this says so: two passes round differently.
 const NEARLY: f32 = 0.999;
@@ -24,6 +24,8 @@ pub(in super::super) struct Limiter {
     oversampler: Oversampler,
     drawn: Option<Drawn>,
     curve: Curve,
+    /// So many samples are kept from before the two stretches: enough to begin among them where the meter has a point.
+    context: usize,
     /// Each channel, with the gain: context, the stretch that comes out next, and the one that comes in.
     waiting: Vec<Vec<f32>>,
     /// What each sample of the two stretches may be multiplied by at most.
@@ -49,15 +51,18 @@ impl Limiter {
         ceiling: f32,
         peaks: Rc<[f32]>,
     ) -> Result<Self, AvError> {
+        let oversampler = Oversampler::new(shape.rate, &shape.layout)?;
+        let context = CONTEXT + usize::try_from(oversampler.grid().period()).map_err(|_| AvError::STOP)?;
         Ok(Self {
             gain,
             ceiling,
             peaks,
             shape: shape.clone(),
-            oversampler: Oversampler::new(shape.rate, &shape.layout)?,
+            oversampler,
             drawn: None,
             curve: Curve::new(shape.rate, STRETCH / 2),
-            waiting: vec![vec![0.0; CONTEXT + STRETCH]; usize::from(shape.layout.channels())],
+            context,
+            waiting: vec![vec![0.0; context + STRETCH]; usize::from(shape.layout.channels())],
             needs: vec![1.0; STRETCH],
             stretches: 0,
         })
@@ -104,7 +109,7 @@ impl Limiter {
 
     /// Samples of the stretch that comes in.
     fn come(&self) -> usize {
-        self.waiting.first().map_or(0, Vec::len) - CONTEXT - STRETCH
+        self.waiting.first().map_or(0, Vec::len) - self.context - STRETCH
     }
 
     /// Draws the wave of the stretch that came in, if it has a peak or follows one that has.
@@ -117,17 +122,19 @@ impl Limiter {
             self.drawn = None;
             return Ok(());
         }
-        let mut from = CONTEXT + STRETCH;
+        let come_from = self.context + STRETCH;
+        let mut from = come_from;
         if self.drawn.is_none() {
             self.oversampler.restart()?;
             let start = (self.stretches * STRETCH) as u64;
-            let context = if self.stretches > 0 { CONTEXT } else { 0 };
-            from -= context;
-            let usable_from = start - (context / 2) as u64;
-            self.drawn = Some(Drawn { from: start - context as u64, usable_from, points: 0 });
+            let period = self.oversampler.grid().period();
+            let begin = start.saturating_sub(CONTEXT as u64) / period * period;
+            from -= (start - begin) as usize;
+            let usable_from = start.saturating_sub(CONTEXT as u64 / 2);
+            self.drawn = Some(Drawn { from: begin, usable_from, points: 0 });
         }
         for plane in &self.waiting {
-            for (sample, need) in plane[CONTEXT + STRETCH..].iter().zip(&mut self.needs[STRETCH..]) {
+            for (sample, need) in plane[come_from..].iter().zip(&mut self.needs[STRETCH..]) {
                 lower(need, *sample, self.ceiling);
             }
         }
@@ -174,7 +181,7 @@ impl Limiter {
             let gains = self.curve.next(&self.needs, count);
             let mut frame = Frame::with_room(&self.shape, i32::try_from(count).map_err(|_| AvError::STOP)?)?;
             for (out, plane) in planes_mut(&mut frame)?.into_iter().zip(&self.waiting) {
-                out.copy_from_slice(&plane[CONTEXT..CONTEXT + count]);
+                out.copy_from_slice(&plane[self.context..self.context + count]);
                 for (sample, gain) in out.iter_mut().zip(gains.iter().flatten()) {
                     *sample *= gain;
                 }
@@ -193,5 +200,62 @@ impl Limiter {
 fn lower(need: &mut f32, value: f32, ceiling: f32) {
     if value.abs() > ceiling {
         *need = need.min(ceiling / value.abs());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::TAU;
+
+    use super::super::super::ffi::Layout;
+    use super::super::meter::{Meter, PeakMeter};
+    use super::super::planes::scaled;
+    use super::*;
+
+    /// The tone has as many points in a period.
+    const POINTS: f64 = 10.0;
+
+    /// One frame, in which a tone near the end of what can be heard begins after so many stretches. The meter's points
+    /// fall on its very peaks, others do not.
+    fn late_tone(shape: &Shape, stretches: usize) -> Frame {
+        let mut frame = Frame::with_room(shape, (stretches as i32 + 3) * STRETCH as i32).expect("a frame");
+        let points_a_sample = 192_000.0 / f64::from(shape.rate);
+        for plane in planes_mut(&mut frame).expect("planes") {
+            for (at, sample) in plane.iter_mut().enumerate() {
+                let tone = (TAU * at as f64 * points_a_sample / POINTS).cos() as f32;
+                *sample = if at < stretches * STRETCH + 100 { 0.0 } else { tone };
+            }
+        }
+        frame
+    }
+
+    fn peaks(shape: &Shape, frames: &[Frame]) -> Vec<f32> {
+        let mut meter = PeakMeter::new(shape.rate, &shape.layout).expect("a meter");
+        for frame in frames {
+            meter.push(frame).expect("samples");
+        }
+        meter.finish().expect("peaks")
+    }
+
+    #[test]
+    fn it_sees_the_meters_points_wherever_it_begins_to_look() {
+        // At 44,056 Hz a point falls on every 5507th sample alone.
+        for rate in [48_000, 44_100, 44_056] {
+            let shape = Meter::takes(rate, &Layout::usual(1));
+            for stretches in 0..12 {
+                let frame = late_tone(&shape, stretches);
+                let before = peaks(&shape, std::slice::from_ref(&frame)).into();
+                let mut limiter = Limiter::new(&shape, 1.0, 0.8, before).expect("a limiter");
+                let mut made = Vec::new();
+                let mut keep = |frame: &Frame| {
+                    made.push(scaled(frame, 1.0)?);
+                    Ok(())
+                };
+                limiter.push(&frame, &mut keep).expect("samples");
+                limiter.finish(&mut keep).expect("the rest");
+                let highest = peaks(&shape, &made).into_iter().fold(0.0, f32::max);
+                assert!(highest <= 0.8 * 1.001, "{rate} Hz after {stretches} stretches: {highest}");
+            }
+        }
     }
 }

@@ -10,7 +10,8 @@ use sys::AVSampleFormat;
 use super::super::ffi::{AvError, Frame, Layout, Shape};
 
 /// Draws at least four points for each sample, by libswresample with the very settings with which libav's own meter,
-/// the ebur128 filter, draws its. So what that meter finds is among them.
+/// the ebur128 filter, draws its. So what that meter finds is among them
+/// (where drawing begins at the start or on a [`Grid::period`]).
 pub(super) struct Oversampler {
     swr: *mut sys::SwrContext,
     rate: u32,
@@ -27,6 +28,16 @@ pub(super) struct Grid {
 }
 
 impl Grid {
+    /// Samples from one that has a point on it to the next that has. Drawing that begins on one of those makes the points
+    /// that drawing from the start makes.
+    pub(super) fn period(self) -> u64 {
+        let (mut divisor, mut rest) = (self.samples, self.points);
+        while rest > 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        self.samples / divisor.max(1)
+    }
+
     /// The sample at or before a point, both counted from the start.
     pub(super) fn sample_before(self, point: u64) -> u64 {
         point * self.samples / self.points
