@@ -93,17 +93,20 @@ impl Lanes {
             self.last = Some(receiver.clone());
             let lane = self.lanes.get_mut(&receiver)?;
             let (wanted, free) = (lane.wanted(), lane.free());
+            let is_waiting = lane.in_flight == 0 && lane.ready.is_empty();
             let endpoint = lane.next_due()?;
             // Endpoints of one receiver share what it wants evenly, so that none waits for all of another's.
             let share = wanted.div_ceil(lane.due.len() + 1);
             let room = self.room_of(&endpoint);
             let now = free.min(room);
-            // Nothing is ahead of what could not be sent now.
             let is_steady = !endpoint.is_probe && !self.recovering.contains_key(&endpoint.id);
-            let ahead = if room > now && is_steady {
-                (wanted - free).min(MOST_AHEAD.saturating_sub(ahead))
-            } else {
-                0
+            let left = if is_steady { MOST_AHEAD.saturating_sub(ahead) } else { 0 };
+            let ahead = match (room > now, self.given_up.contains(&endpoint.id)) {
+                (true, _) => (wanted - free).min(left),
+                // Nothing is ahead of what could not be sent now, but for a receiver that would wait for ever while
+                // others have all that gets free because theirs is here already: one of its own stands in line too.
+                (false, false) if is_waiting && ahead > 0 => left.min(1),
+                (false, _) => 0,
             };
             let limit = share.min(now + ahead);
             if limit > 0 {

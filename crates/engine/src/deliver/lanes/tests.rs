@@ -163,7 +163,9 @@ fn what_is_ahead_takes_nobodys_room_and_is_begun_within_the_caps() {
     assert!(claimed > CAPS.total, "{claimed} claimed, of which 8 can be sent now");
 
     lanes.refresh(vec![second.clone(), third.clone()]);
-    assert_eq!(claim_all(&mut lanes), HashMap::from([(second.id.clone(), 4)]), "12 of the key are 8 and 4");
+    let claimed = claim_all(&mut lanes);
+    let expected = HashMap::from([(second.id.clone(), 4), (third.id.clone(), 1)]);
+    assert_eq!(claimed, expected, "12 of the key are 8 and 4, and one waits for its turn");
     assert_eq!(begin_all(&mut lanes).len(), CAPS.per_key);
 
     lanes.ended(swift, &quick(200), Instant::now());
@@ -171,6 +173,38 @@ fn what_is_ahead_takes_nobodys_room_and_is_begun_within_the_caps() {
     assert_eq!(claim_all(&mut lanes), HashMap::from([(third.id.clone(), 1)]));
     let begun = begin_all(&mut lanes);
     assert_eq!(begun, *std::slice::from_ref(third), "nothing of what is ahead, although its window has room");
+}
+
+#[test]
+fn a_receiver_with_little_gets_its_turn_beside_those_with_much_ahead() {
+    let busy: Vec<DueEndpoint> = (1..=3).map(|n| endpoint(n, 1, &format!("busy{n}.example"))).collect();
+    let small = endpoint(9, 1, "small.example");
+    let mut lanes = Lanes::new(CAPS);
+    lanes.refresh(busy.clone());
+    let mut under_way = VecDeque::new();
+    // Until the key's slots are taken, and there is more ahead.
+    for _ in 0..50 {
+        claim_all(&mut lanes);
+        under_way.extend(begin_all(&mut lanes));
+        for endpoint in under_way.drain(..) {
+            lanes.ended(&endpoint, &quick(200), Instant::now());
+        }
+    }
+    claim_all(&mut lanes);
+    under_way.extend(begin_all(&mut lanes));
+    assert_eq!(under_way.len(), CAPS.per_key);
+    // A look answers while every slot that got free has been taken again.
+    lanes.refresh(busy.iter().chain([&small]).cloned().collect());
+    let claimed = claim_all(&mut lanes);
+    assert_eq!(claimed.get(&small.id), Some(&1));
+    let begun = (0..busy.len() + 1).map(|_| {
+        let ended = under_way.pop_front().expect("an attempt under way");
+        lanes.ended(&ended, &quick(200), Instant::now());
+        let begun = lanes.next_turn().expect("a turn").endpoint;
+        under_way.push_back(begun.clone());
+        begun
+    });
+    assert!(begun.collect::<Vec<_>>().contains(&small), "its turn is not beyond those of all others");
 }
 
 #[test]
