@@ -141,31 +141,21 @@ struct InputFile<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<f64>,
     format: &'a str,
+    fetched: u64,
+    requests: u64,
 }
 
 impl<'a> InputFile<'a> {
-    fn new(input: &'a domain::InputFile) -> Self {
+    fn new(input: &'a domain::InputFile, fetched: Fetched) -> Self {
+        let Fetched { bytes: fetched, requests } = fetched;
         Self {
             name: &input.name,
             size: input.size,
             duration: input.duration_secs.map(text::seconds),
             format: input.format.as_str(),
+            fetched,
+            requests,
         }
-    }
-}
-
-/// What was transferred of a source. It stands beside `inputFile`, which tells of a file that could be read.
-#[derive(Debug, Serialize)]
-struct FetchedResponse {
-    bytes: u64,
-    requests: u64,
-}
-
-impl FetchedResponse {
-    /// `None` while no host was asked.
-    fn new(fetched: Fetched) -> Option<Self> {
-        let Fetched { bytes, requests } = fetched;
-        (requests > 0).then_some(Self { bytes, requests })
     }
 }
 
@@ -213,8 +203,6 @@ pub struct StatusResponse<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated_time_remaining: Option<u64>,
     input_file: Option<InputFile<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fetched: Option<FetchedResponse>,
     output_file: Option<StatusOutputFile<'a>>,
     options: Options<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -234,8 +222,7 @@ impl<'a> StatusResponse<'a> {
             progress: job.state.percent().get(),
             current_step: None,
             estimated_time_remaining: None,
-            input_file: job.input.as_ref().map(InputFile::new),
-            fetched: FetchedResponse::new(job.fetched),
+            input_file: job.input.as_ref().map(|input| InputFile::new(input, job.fetched)),
             output_file: None,
             options: Options::new(&job.spec.options),
             download_url: None,

@@ -136,7 +136,7 @@ fn status_shows_each_state_as_documented() {
         format: "mp4".to_owned(),
     });
     running.fetched = Fetched { bytes: 3_145_728, requests: 9 };
-    insta::assert_snapshot!(status(&running), @r#"{"success":true,"data":{"jobId":"job_a1b2c3d4e5f6g7h8","status":"processing","progress":65,"currentStep":"extracting_audio","estimatedTimeRemaining":15,"inputFile":{"name":"video.mp4","size":104857600,"duration":120.5,"format":"mp4"},"fetched":{"bytes":3145728,"requests":9},"outputFile":null,"options":{"filename":"my-audio-file","webhook":"https://example.com/webhook?t=1","priority":"normal"}}}"#);
+    insta::assert_snapshot!(status(&running), @r#"{"success":true,"data":{"jobId":"job_a1b2c3d4e5f6g7h8","status":"processing","progress":65,"currentStep":"extracting_audio","estimatedTimeRemaining":15,"inputFile":{"name":"video.mp4","size":104857600,"duration":120.5,"format":"mp4","fetched":3145728,"requests":9},"outputFile":null,"options":{"filename":"my-audio-file","webhook":"https://example.com/webhook?t=1","priority":"normal"}}}"#);
 
     insta::assert_snapshot!(status(&job("{}", JobState::Completed(done()))), @r#"{"success":true,"data":{"jobId":"job_a1b2c3d4e5f6g7h8","status":"completed","progress":100,"inputFile":null,"outputFile":{"filename":"my-audio-file.mp3","url":"https://cdn.example.com/audio/job_a1b2c3d4e5f6g7h8/my-audio-file.mp3","size":4824000,"duration":120.5,"format":"mp3","bitrate":"192k","method":"encode","sampleRate":48000,"channels":2},"options":{"priority":"normal"},"downloadUrl":"/audio-extract/v1/download/job_a1b2c3d4e5f6g7h8","expiresAt":"2026-01-22T12:34:56Z"}}"#);
 
@@ -144,7 +144,7 @@ fn status_shows_each_state_as_documented() {
 
     let mut unread = job("{}", JobState::Failed(failed()));
     unread.fetched = Fetched { bytes: 65_536, requests: 1 };
-    insta::assert_snapshot!(status(&unread), @r#"{"success":true,"data":{"jobId":"job_a1b2c3d4e5f6g7h8","status":"failed","progress":40,"inputFile":null,"fetched":{"bytes":65536,"requests":1},"outputFile":null,"options":{"priority":"normal"},"error":{"code":"EXTRACTION_FAILED","message":"Audio extraction failed due to unsupported codec","details":"Video codec VP9 is not supported in FLAC output"}}}"#);
+    insta::assert_snapshot!(status(&unread), @r#"{"success":true,"data":{"jobId":"job_a1b2c3d4e5f6g7h8","status":"failed","progress":40,"inputFile":null,"outputFile":null,"options":{"priority":"normal"},"error":{"code":"EXTRACTION_FAILED","message":"Audio extraction failed due to unsupported codec","details":"Video codec VP9 is not supported in FLAC output"}}}"#);
 }
 
 #[test]
