@@ -269,11 +269,11 @@ async fn what_is_not_read_next_does_not_hold_up_what_is() {
     };
     for is_planned in [true, false] {
         let (host, source, file) = opened(serve.clone()).await;
-        source.plan(vec![hanging.start as u64..hanging.end as u64]);
+        source.plan(std::iter::once(hanging.start as u64..hanging.end as u64).collect());
         host.wait_for(5).await;
         let at = 6 * MB;
         if is_planned {
-            source.plan(vec![at as u64..7 * MB as u64]);
+            source.plan(std::iter::once(at as u64..7 * MB as u64).collect());
         }
         let read = tokio::time::timeout(Duration::from_secs(20), read_exact(&*source, at, 50_000)).await;
         assert!(read.expect("no hanging").expect("bytes") == file[at..at + 50_000], "{is_planned}");
