@@ -128,6 +128,11 @@ impl ExtractLoop {
         if !self.has_disk() {
             return soon;
         }
+        // A claim is a transaction that writes: not where nothing happens.
+        let due_in = self.next_due().await;
+        if !due_in.is_zero() {
+            return due_in.min(poll);
+        }
         let claimed = self
             .parts
             .store
@@ -139,7 +144,8 @@ impl ExtractLoop {
                 for lease in leases {
                     running.spawn(Arc::clone(self).run_job(lease, hand_back.clone()));
                 }
-                if left > 0 { self.next_due().await.min(poll) } else { poll }
+                // What is left in the queue may be locked by other nodes, or be due any moment.
+                if left > 0 { soon } else { poll }
             }
             Err(cause) => {
                 tracing::warn!(%cause, "no job could be claimed; trying again");
@@ -148,7 +154,7 @@ impl ExtractLoop {
         }
     }
 
-    /// How long until the next job is due that waits for its time.
+    /// How long until a job can be claimed.
     async fn next_due(&self) -> Duration {
         let now = self.parts.clock.now();
         match self.parts.store.next_job_due(now).await {

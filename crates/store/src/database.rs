@@ -92,8 +92,13 @@ impl Database {
                     .busy_timeout(limits.wait);
                 // The writer first: it makes the file. One writer, because SQLite has no more than one at a time
                 // anyway, and waiting in the pool is fair where waiting in SQLite is a matter of luck.
+                // Nor are connections tested before they are used: nothing but this process can break one, and a test
+                // wakes its thread as often as a query.
                 let pool = |connections| {
-                    SqlitePoolOptions::new().max_connections(connections).acquire_timeout(limits.wait)
+                    SqlitePoolOptions::new()
+                        .max_connections(connections)
+                        .acquire_timeout(limits.wait)
+                        .test_before_acquire(false)
                 };
                 // SQLite undoes a transaction by itself when the disk is full. sqlx then fails to undo it and takes
                 // the connection to be inside one for good: such a connection is not used again.

@@ -58,7 +58,7 @@ impl Store {
         Ok(self.look(now, limit).await?.0)
     }
 
-    /// What is due, and whether a lease ran out: one query, for it is made again and again where nothing happens.
+    /// What is due, and whether a lease ran out.
     async fn look(&self, now: Timestamp, limit: usize) -> Result<(Vec<DueEndpoint>, bool), StoreError> {
         // The minimum and not any one: PostgreSQL walks the index for it, whatever it believes of the table.
         let select =

@@ -155,10 +155,12 @@ impl Store {
         Ok(true)
     }
 
-    /// When the next queued job that waits for its time may be claimed.
+    /// When the next queued job may be claimed: `now`, if one may be already. One read, for it is asked again and again
+    /// where nothing happens.
     pub async fn next_job_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        let select =
-            sql("SELECT MIN(not_before) AS due_at FROM jobs WHERE state = 'queued' AND not_before > $1");
+        let select = sql("SELECT CASE \
+             WHEN (SELECT 1 FROM jobs WHERE state = 'queued' AND not_before <= $1 LIMIT 1) IS NOT NULL THEN $1 \
+             ELSE (SELECT MIN(not_before) FROM jobs WHERE state = 'queued') END AS due_at");
         let row = self.database.fetch_optional(select.bind(millis(now))).await?;
         Ok(row.map(|row| row.time("due_at")).transpose()?.flatten())
     }

@@ -86,17 +86,14 @@ async fn look(deliver: Arc<DeliverLoop>) -> Answer {
     }
 }
 
-/// What is due now, and how long until something else may be. Where nothing is due, nothing needs to be looked at before.
+/// What is due now, and when to look again. One question where nothing is: that is what an idle service costs.
 async fn due(deliver: &DeliverLoop) -> Result<(Vec<DueEndpoint>, Duration), StoreError> {
-    let (store, now) = (&deliver.parts.store, deliver.parts.clock.now());
-    let due = store.due_endpoints(now, MAX_DUE_ENDPOINTS).await?;
-    let wait = if due.is_empty() {
-        let next = store.next_delivery_due(now).await?;
-        next.map_or(deliver.config.poll, |next| next.since(now))
-    } else {
-        LOOK_AGAIN
-    };
-    Ok((due, wait.min(deliver.config.poll)))
+    let (store, now, poll) = (&deliver.parts.store, deliver.parts.clock.now(), deliver.config.poll);
+    let next = store.next_delivery_due(now).await?;
+    if next.is_none_or(|next| next > now) {
+        return Ok((Vec::new(), next.map_or(poll, |next| next.since(now).min(poll))));
+    }
+    Ok((store.due_endpoints(now, MAX_DUE_ENDPOINTS).await?, LOOK_AGAIN.min(poll)))
 }
 
 async fn claim(deliver: Arc<DeliverLoop>, endpoint: DueEndpoint, limit: usize, live_room: usize) -> Answer {

@@ -4,13 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::{Job, JobId, Lease};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::ExtractLoop;
 
 /// The jobs that this node works on, each with its fence and the token by which its run hears of a lost lease.
 #[derive(Default)]
-pub(super) struct Held(Mutex<HashMap<JobId, (u32, CancellationToken)>>);
+pub(super) struct Held {
+    jobs: Mutex<HashMap<JobId, (u32, CancellationToken)>>,
+    added: Notify,
+}
 
 /// A run that holds a job's lease: when this is gone, however the run ended, no heartbeat keeps the lease alive, so
 /// that a job whose run panicked is tried again.
@@ -46,6 +50,7 @@ impl Held {
             // This node has claimed the job again while its own earlier run still goes on: that one is over.
             older.cancel();
         }
+        self.added.notify_one();
         Holding { held: self, job: lease.item.id.clone(), fence: lease.attempt, lost }
     }
 
@@ -61,24 +66,26 @@ impl Held {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<JobId, (u32, CancellationToken)>> {
         // Nothing panics while it holds the lock; if something did, the map is still whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ExtractLoop {
-    /// Extends all held leases, three times a lease. While the store is out of reach the jobs go on: if it takes too
-    /// long they will be fenced at their end, and nothing worse.
+    /// Extends all held leases, three times a lease; sleeps while there is none. While the store is out of reach the
+    /// jobs go on: if it takes too long they will be fenced at their end, and nothing worse.
     pub(super) async fn keep_leases(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(self.config.lease / 3).await;
             let held = self.held.list();
             if held.is_empty() {
+                self.held.added.notified().await;
+                tokio::time::sleep(self.config.lease / 3).await;
                 continue;
             }
             match self.parts.store.extend_jobs(&self.parts.node, &held, self.config.lease).await {
                 Ok(lost) => lost.iter().for_each(|job| self.held.lose(job)),
                 Err(cause) => tracing::warn!(%cause, "leases could not be extended; trying again"),
             }
+            tokio::time::sleep(self.config.lease / 3).await;
         }
     }
 }
