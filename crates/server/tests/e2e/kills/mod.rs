@@ -40,20 +40,28 @@ fn every(step: usize, blow: impl Fn(usize) -> Blow) -> impl Iterator<Item = Blow
     (1..).step_by(step).map(blow)
 }
 
-fn assert_all(hit: &BTreeSet<Point>) {
-    let missed: Vec<&str> =
-        Point::ALL.into_iter().filter(|point| !hit.contains(point)).map(Point::name).collect();
-    assert!(missed.is_empty(), "nothing was killed at: {missed:?}");
+/// Strikes at calls or commits by their numbers are made in so many rounds at most. Sweeps and looks come in between
+/// what belongs to the job, so that a number may stand for another moment in another life, and a moment be passed over.
+const MOST_ROUNDS: usize = 4;
+
+/// The points at which nothing was killed.
+fn missed(hit: &BTreeSet<Point>) -> Vec<&'static str> {
+    Point::ALL.into_iter().filter(|point| !hit.contains(point)).map(Point::name).collect()
 }
 
 async fn kill_on_sqlite(writes_between: usize) {
     let (mut world, mut hit) = (World::on_sqlite().await, BTreeSet::new());
     strike_all(&mut world, FROM_OUTSIDE, &mut hit).await;
-    strike_all(&mut world, every(1, |number| Blow::InsteadOf(Call::Sync, number)), &mut hit).await;
     strike_all(&mut world, every(1, |number| Blow::InsteadOf(Call::Rename, number)), &mut hit).await;
     let writes = every(writes_between, |number| Blow::InsteadOf(Call::Write, number));
     strike_all(&mut world, writes, &mut hit).await;
-    assert_all(&hit);
+    for _ in 0..MOST_ROUNDS {
+        strike_all(&mut world, every(1, |number| Blow::InsteadOf(Call::Sync, number)), &mut hit).await;
+        if missed(&hit).is_empty() {
+            return;
+        }
+    }
+    panic!("nothing was killed at: {:?}", missed(&hit));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +80,12 @@ async fn killed_at_any_point_on_postgresql_nothing_is_lost_doubled_or_stuck() {
     let (mut world, mut hit) = (World::on_postgresql().await, BTreeSet::new());
     strike_all(&mut world, FROM_OUTSIDE, &mut hit).await;
     strike_all(&mut world, every(1, |number| Blow::InsteadOf(Call::Rename, number)), &mut hit).await;
-    strike_all(&mut world, every(1, Blow::BeforeCommit), &mut hit).await;
-    strike_all(&mut world, every(1, Blow::AfterCommit), &mut hit).await;
-    assert_all(&hit);
+    for _ in 0..MOST_ROUNDS {
+        strike_all(&mut world, every(1, Blow::BeforeCommit), &mut hit).await;
+        strike_all(&mut world, every(1, Blow::AfterCommit), &mut hit).await;
+        if missed(&hit).is_empty() {
+            return;
+        }
+    }
+    panic!("nothing was killed at: {:?}", missed(&hit));
 }
