@@ -147,7 +147,10 @@ fn a_list_that_lies_changes_nothing_that_is_heard() {
                 let sound = referee_of(file.path(), &[]);
                 assert!(pcm(into.path()) == sound, "{lie}: not the sound that ffmpeg hears");
             }
-            (Err(_), None) => {}
+            (Err(failure), None) => {
+                assert_eq!(failure.public.code, domain::FailureCode::InvalidVideo, "{lie}: {failure:?}");
+                assert_eq!(failure.retry, domain::Retry::Never, "{lie}: {failure:?}");
+            }
         }
     }
 }
