@@ -200,6 +200,36 @@ fn long_tone() -> Vec<u8> {
 }
 
 #[test]
+fn a_pipe_is_extracted_while_it_comes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let long = long_tone();
+    let (first, rest) = long.split_at(long.len() * 6 / 10);
+    let mut command = command(folder.path(), &["extract", "-", "-o", "long.flac"]);
+    command.stdin(Stdio::piped());
+    let mut running = Running::start(command);
+    let mut stdin = running.0.stdin.take().expect("stdin is piped");
+    stdin.write_all(first).expect("it reads");
+    // The result grows while what is missing of the source is still held back.
+    let largest = || {
+        let entries = std::fs::read_dir(folder.path()).expect("entries");
+        entries.map(|entry| entry.expect("an entry").metadata().map_or(0, |file| file.len())).max()
+    };
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while largest().is_none_or(|bytes| bytes < 1_000_000) {
+        assert!(running.0.try_wait().expect("a process").is_none(), "it has ended before its source");
+        assert!(std::time::Instant::now() < patience, "nothing comes of what is there");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    stdin.write_all(rest).expect("it reads on");
+    drop(stdin);
+    assert!(running.0.wait().expect("it ends").success());
+    let decoded =
+        Command::new("flac").args(["-s", "-d", "-c", "long.flac"]).current_dir(folder.path()).output();
+    let decoded = decoded.expect("flac runs");
+    assert!(decoded.status.success() && decoded.stdout[44..] == long[44..], "other samples");
+}
+
+#[test]
 fn an_extraction_that_is_interrupted_leaves_nothing_behind() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("long.wav"), long_tone()).expect("a file");
