@@ -1,4 +1,5 @@
-//! Who works on which job: claim, heartbeat, progress, hand back.
+//! Who works on which job: claim, heartbeat, progress, hand back. What happens when nobody does any more is in
+//! `job_leases`.
 //!
 //! Every transaction that touches both takes a job's lease before its row, so that two of them never wait for
 //! each other. What is skipped because another node has it locked is that node's.
@@ -9,15 +10,12 @@ use domain::{Fetched, InputFile, Job, JobId, KeyId, Lease, NodeId, Progress, Que
 
 use crate::database::Tx;
 use crate::error::StoreError;
-use crate::row::{fetched_from_row, input_to_text, job_from_row, select_job};
+use crate::row::{input_to_text, job_from_row, select_job};
 use crate::sql::sql;
 use crate::{Store, duration_millis, millis};
 
 /// How many keys a claim tries before it gives up for now: all jobs of the ones before were locked by other nodes.
 const KEYS_TRIED: i64 = 16;
-
-/// How many leases that ran out are dealt with in one transaction.
-const RELEASED_AT_ONCE: i64 = 100;
 
 /// What came of one try to claim a job.
 enum Claim {
@@ -70,7 +68,7 @@ impl Store {
 
     /// Reads a job that was just claimed. One that cannot be read stays claimed by nobody until its lease runs
     /// out, so that it blocks neither its key's queue nor this loop, and is reported each time.
-    async fn leased_job(&self, tx: &mut Tx, id: &str) -> Result<Option<Job>, StoreError> {
+    pub(crate) async fn leased_job(&self, tx: &mut Tx, id: &str) -> Result<Option<Job>, StoreError> {
         let row = tx.fetch_optional(sql(select_job!("WHERE j.id = $1")).bind(id)).await?;
         let row = row.ok_or_else(|| StoreError::Defect(format!("{id} vanished while it was claimed")))?;
         match job_from_row(&row, &self.vault) {
@@ -164,88 +162,6 @@ impl Store {
         let row = self.database.fetch_optional(select.bind(millis(now))).await?;
         Ok(row.map(|row| row.time("due_at")).transpose()?.flatten())
     }
-
-    /// How long until the first lease of a job runs out, if there is one; nothing, if it has.
-    pub async fn next_job_lease_end(&self) -> Result<Option<Duration>, StoreError> {
-        let select = sql("SELECT MIN(until) - {clock} AS lease_left FROM job_leases");
-        let Some(row) = self.database.fetch_optional(select).await? else { return Ok(None) };
-        let left: Option<i64> = row.get("lease_left")?;
-        Ok(left.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or(0))))
-    }
-
-    /// Puts the jobs whose lease ran out back into the queue, those that have attempts left; how many there were.
-    pub async fn release_expired_jobs(&self, max_attempts: u32) -> Result<u64, StoreError> {
-        let mut released = 0;
-        loop {
-            let mut tx = self.database.begin().await?;
-            let select =
-                sql("SELECT l.job_id, l.percent, l.fetched_bytes, l.fetched_requests FROM job_leases l \
-                 JOIN jobs j ON j.id = l.job_id \
-                 WHERE l.until <= {clock} AND j.attempts < $1 LIMIT $2 {skip_locked}");
-            let expired = tx.fetch(select.bind(max_attempts).bind(RELEASED_AT_ONCE)).await?;
-            for row in &expired {
-                let job: String = row.get("job_id")?;
-                tx.execute(sql("DELETE FROM job_leases WHERE job_id = $1").bind(job.as_str())).await?;
-                let (percent, fetched) = (row.get("percent")?, fetched_from_row(row)?);
-                put_back(&mut tx, &job, percent, fetched, Timestamp::LONG_AGO, 0).await?;
-            }
-            tx.commit().await?;
-            released += expired.len() as u64;
-            if expired.is_empty() {
-                break;
-            }
-        }
-        if released > 0 {
-            self.wake.hint_jobs();
-        }
-        Ok(released)
-    }
-
-    /// Claims jobs whose lease ran out on their last attempt, for the caller to fail them with an event. This
-    /// raises the fence, so that whoever lost the lease cannot finish them any more, and counts no attempt.
-    pub async fn claim_spent_jobs(
-        &self,
-        node: &NodeId,
-        max_attempts: u32,
-        lease: Duration,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Vec<Lease<Job>>, StoreError> {
-        let mut tx = self.database.begin().await?;
-        let select = sql("SELECT l.job_id FROM job_leases l JOIN jobs j ON j.id = l.job_id \
-             WHERE l.until <= {clock} AND j.attempts >= $1 LIMIT $2 {skip_locked}");
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut claimed = Vec::new();
-        for row in tx.fetch(select.bind(max_attempts).bind(limit)).await? {
-            let job: String = row.get("job_id")?;
-            let fence = raise_fence(&mut tx, &job, 0).await?;
-            let update = sql("UPDATE job_leases SET fence = $1, holder = $2, until = {clock} + $3, \
-                 started_at = $4 WHERE job_id = $5")
-            .bind(fence)
-            .bind(node.as_str())
-            .bind(duration_millis(lease))
-            .bind(millis(now))
-            .bind(job.as_str());
-            tx.execute(update).await?;
-            if let Some(item) = self.leased_job(&mut tx, &job).await? {
-                claimed.push(Lease { item, attempt: fence, holder: node.clone() });
-            }
-        }
-        tx.commit().await?;
-        Ok(claimed)
-    }
-
-    /// Ends every lease at once, of jobs and of deliveries: what an embedded database does at its start, when no
-    /// other process can hold one. What then happens to each is what happens when a lease runs out.
-    pub async fn release_everything(&self) -> Result<(), StoreError> {
-        let mut tx = self.database.begin().await?;
-        tx.execute(sql("UPDATE job_leases SET until = 0")).await?;
-        tx.execute(sql("UPDATE delivery_leases SET until = 0")).await?;
-        tx.commit().await?;
-        self.wake.hint_jobs();
-        self.wake.hint_deliveries();
-        Ok(())
-    }
 }
 
 /// The key whose turn it is and its next job, which is locked.
@@ -296,7 +212,8 @@ async fn start(
     Ok(fence)
 }
 
-async fn raise_fence(tx: &mut Tx, job: &str, attempts: i64) -> Result<u32, StoreError> {
+/// Makes a job `processing` under the next fence, whose holder alone can end it; counts `attempts` more.
+pub(crate) async fn raise_fence(tx: &mut Tx, job: &str, attempts: i64) -> Result<u32, StoreError> {
     let update = sql("UPDATE jobs SET state = 'processing', fence = fence + 1, attempts = attempts + $1 \
          WHERE id = $2 RETURNING fence");
     let row = tx.fetch_optional(update.bind(attempts).bind(job)).await?;
@@ -311,7 +228,9 @@ pub(crate) async fn take_lease(tx: &mut Tx, lease: &Lease<Job>) -> Result<Option
     Ok(row.map(|row| row.get("percent")).transpose()?)
 }
 
-async fn put_back(
+/// Makes a job `queued` again, not to be claimed before `not_before`; `refund` attempts are taken off, and the
+/// percentage never falls.
+pub(crate) async fn put_back(
     tx: &mut Tx,
     job: &str,
     percent: i64,

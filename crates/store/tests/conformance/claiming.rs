@@ -74,6 +74,22 @@ async fn within_a_key_priority_comes_before_age(world: World) {
     assert_eq!(claimed, expected);
 }
 
+async fn the_next_job_is_due_when_a_claim_would_get_one(world: World) {
+    let key = world.key().await;
+    let due = async |now| world.store.next_job_due(now).await.expect("read");
+    assert_eq!(due(NOW).await, None, "nothing waits");
+    let lease = world.claimed(&key, LONG).await;
+    assert_eq!(due(NOW).await, None, "what is leased does not wait");
+    let later = NOW.plus(secs(60));
+    let queued = Queued { percent: Percent::new(0) };
+    assert!(world.store.release_job(&lease, queued, later, false).await.expect("released"));
+    assert_eq!(due(NOW).await, Some(later), "it is due once it may be claimed");
+    assert_eq!(world.store.claim_jobs(&world.node, 1, LONG, NOW).await.expect("claimed").len(), 0);
+    assert_eq!(due(later).await, Some(later));
+    world.submit(&job(&key)).await;
+    assert_eq!(due(NOW).await, Some(NOW), "what may be claimed already hides behind what may not");
+}
+
 async fn many_nodes_never_claim_one_job_twice(world: World) {
     let keys = [world.key().await, world.key().await];
     for key in &keys {
@@ -244,6 +260,7 @@ on_both! {
     the_key_with_the_fewest_running_jobs_is_served_first
     a_single_slot_goes_round_between_keys
     within_a_key_priority_comes_before_age
+    the_next_job_is_due_when_a_claim_would_get_one
     many_nodes_never_claim_one_job_twice
     progress_never_falls_not_even_over_attempts
     what_is_known_of_the_source_stays
