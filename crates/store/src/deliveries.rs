@@ -11,30 +11,41 @@ use domain::{
 };
 
 use crate::database::Tx;
-use crate::delivery_leases::{Picked, end_leases, picked_from_row, take, waits_again};
+use crate::delivery_leases::{Picked, end_leases, take, waits_again};
 use crate::endpoints::reckon;
 use crate::error::StoreError;
 use crate::sql::{Row, Unreadable, sql};
 use crate::{Store, millis};
 
 /// The columns that [`event_from_row`] and [`delivery_from_row`] read, of `events e` joined with `deliveries d`.
-macro_rules! select_delivery {
-    ($rest:literal) => {
+macro_rules! delivery_columns {
+    () => {
+        "d.id, d.url, d.attempts, d.failures, d.is_replay, d.next_at, e.id AS event_id, e.key_id, e.sequence, \
+         e.job_id, e.kind, e.body, e.created_at, (SELECT o.swept FROM jobs o WHERE o.id = d.job_id) AS swept "
+    };
+}
+pub(crate) use delivery_columns;
+
+/// Selects deliveries of an endpoint that are due and not under way, whole, and locks them: in a line, by `$2`, as many
+/// as `$3`. The inner query is what is locked, so that no event is.
+macro_rules! select_due {
+    ($line:literal) => {
         concat!(
-            "SELECT d.id, d.url, d.state, d.attempts, d.failures, d.is_replay, d.next_at, ",
-            "(SELECT l.until FROM delivery_leases l WHERE l.delivery_id = d.id) AS until, ",
-            "d.created_at AS delivery_created_at, e.id AS event_id, e.key_id, e.sequence, e.job_id, e.kind, ",
-            "e.body, e.created_at, (SELECT o.swept FROM jobs o WHERE o.id = d.job_id) AS swept ",
-            "FROM deliveries d JOIN events e ON e.id = d.event_id ",
-            $rest
+            "SELECT ",
+            crate::deliveries::delivery_columns!(),
+            "FROM (SELECT d.* FROM deliveries d WHERE d.endpoint_id = $1 AND d.is_first = ",
+            $line,
+            " AND d.state = 'pending' AND d.next_at <= $2 \
+             AND (SELECT l.until FROM delivery_leases l WHERE l.delivery_id = d.id LIMIT 1) IS NULL \
+             ORDER BY d.next_at LIMIT $3 {skip_locked}) AS d JOIN events e ON e.id = d.event_id"
         )
     };
 }
-pub(crate) use select_delivery;
+pub(crate) use select_due;
 
-/// A delivery that waits and is due.
-struct Waiting {
-    delivery: Picked,
+/// A delivery that waits and is due: `T` is what is read of it.
+struct Waiting<T> {
+    delivery: T,
     is_first: bool,
     next_at: i64,
 }
@@ -143,27 +154,20 @@ async fn waiting(
     endpoint: &EndpointId,
     limit: i64,
     now: Timestamp,
-) -> Result<Vec<Waiting>, StoreError> {
+) -> Result<Vec<Waiting<Picked>>, StoreError> {
     let mut waiting = Vec::new();
-    for is_first in [true, false] {
-        let select = sql("SELECT d.id, d.attempts + 1 AS number, d.next_at FROM deliveries d \
-             WHERE d.endpoint_id = $1 AND d.is_first = $2 AND d.state = 'pending' AND d.next_at <= $3 \
-             AND (SELECT l.until FROM delivery_leases l WHERE l.delivery_id = d.id LIMIT 1) IS NULL \
-             ORDER BY d.next_at LIMIT $4 {skip_locked}")
-        .bind(endpoint.as_str())
-        .bind(i64::from(is_first))
-        .bind(millis(now))
-        .bind(limit);
+    for (is_first, select) in [(true, select_due!("1")), (false, select_due!("0"))] {
+        let select = sql(select).bind(endpoint.as_str()).bind(millis(now)).bind(limit);
         for row in tx.fetch(select).await? {
-            let delivery = picked_from_row(&row)?;
-            waiting.push(Waiting { delivery, is_first, next_at: row.get("next_at")? });
+            let next_at = row.get("next_at")?;
+            waiting.push(Waiting { delivery: Picked::from_row(row)?, is_first, next_at });
         }
     }
     Ok(waiting)
 }
 
 /// Picks `limit`: a quarter of each kind, and the rest by how long they wait.
-fn shared_out(mut waiting: Vec<Waiting>, limit: i64) -> Vec<Picked> {
+fn shared_out<T>(mut waiting: Vec<Waiting<T>>, limit: i64) -> Vec<T> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     // A single slot goes to who waits longest, which starves nobody either.
     let share = if limit > 1 { limit.div_ceil(4) } else { 0 };
@@ -227,8 +231,7 @@ mod tests {
         let some = |count: i64, is_first, from: i64| {
             (0..count).map(move |n| {
                 let kind = if is_first { "first" } else { "later" };
-                let delivery = Picked { id: kind.to_owned(), number: 1 };
-                Waiting { delivery, is_first, next_at: from + n }
+                Waiting { delivery: kind, is_first, next_at: from + n }
             })
         };
         for (firsts, later, limit, expected) in [
@@ -244,7 +247,7 @@ mod tests {
             let all = waiting.len();
             let picked = shared_out(waiting, limit);
             assert_eq!(picked.len(), all.min(limit as usize));
-            let found = picked.iter().filter(|one| one.id == "first").count();
+            let found = picked.iter().filter(|one| **one == "first").count();
             assert_eq!(found, expected, "{firsts} first and {later} later for {limit}");
         }
     }

@@ -4,13 +4,13 @@
 //! locked a delivery, and asks only then whether it is under way, is told the truth ([`under_way`]). Who needs both
 //! rows locked takes the lease first.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use domain::{Delivery, DeliveryAttempt, Lease, NodeId, SendError, SendOutcome, Timestamp};
 
 use crate::database::Tx;
-use crate::deliveries::{delivery_from_row, select_delivery};
+use crate::deliveries::delivery_from_row;
 use crate::endpoints::{in_order, lock, reckon};
 use crate::error::StoreError;
 use crate::live::let_go;
@@ -24,8 +24,17 @@ const SETTLED_AT_ONCE: i64 = 256;
 
 /// A delivery that is to be leased, and the number of the attempt that begins.
 pub(crate) struct Picked {
-    pub(crate) id: String,
-    pub(crate) number: i64,
+    id: String,
+    number: i64,
+    /// The whole of it, which is read once it is leased.
+    row: Row,
+}
+
+impl Picked {
+    /// Takes a row of `select_due`.
+    pub(crate) fn from_row(row: Row) -> Result<Self, Unreadable> {
+        Ok(Self { id: row.get("id")?, number: row.get::<i64>("attempts")? + 1, row })
+    }
 }
 
 impl Store {
@@ -41,10 +50,6 @@ impl Store {
             }
         }
     }
-}
-
-pub(crate) fn picked_from_row(row: &Row) -> Result<Picked, Unreadable> {
-    Ok(Picked { id: row.get("id")?, number: row.get("number")? })
 }
 
 /// Leases deliveries, which are locked.
@@ -67,32 +72,50 @@ pub(crate) async fn take(
     let insert = "INSERT INTO delivery_leases (delivery_id, number, holder, until, claimed_at) \
          SELECT r.id, r.number, r.holder, {clock} + r.lease, r.now FROM {rows}";
     tx.execute(sql_over(rows, insert)).await?;
-    let select = select_delivery!("WHERE d.id IN (SELECT r.id FROM {rows})");
-    let mut found: HashMap<String, Lease<Delivery>> = HashMap::new();
-    for row in tx.fetch(sql_over(Rows::ids(names()), select)).await? {
-        match delivery_from_row(&row) {
-            Ok(item) => {
-                let attempt = item.attempts + 1;
-                found.insert(row.get("id")?, Lease { item, attempt, holder: node.clone() });
-            }
-            // It stays leased by nobody until its lease runs out, so that it blocks no other.
-            Err(error) => tracing::error!(%error, "a delivery cannot be made"),
+    let leased = picked.iter().filter_map(|one| match delivery_from_row(&one.row) {
+        Ok(item) => Some(Lease { attempt: item.attempts + 1, item, holder: node.clone() }),
+        // It stays leased by nobody until its lease runs out, so that it blocks no other.
+        Err(error) => {
+            tracing::error!(%error, "a delivery cannot be made");
+            None
         }
-    }
-    Ok(picked.iter().filter_map(|one| found.remove(&one.id)).collect())
+    });
+    Ok(leased.collect())
 }
 
-/// Ends those of the leases that are the newest; of which deliveries, and under which number.
+/// The rows `r` of leases as their holders know them.
+fn rows_of<'a>(leases: impl Iterator<Item = &'a Lease<Delivery>> + Clone) -> Rows {
+    Rows::ids(leases.clone().map(|lease| lease.item.id.as_str()))
+        .int("number", leases.clone().map(|lease| i64::from(lease.attempt)))
+        .text("holder", leases.map(|lease| lease.holder.as_str()))
+}
+
+macro_rules! delete_leases {
+    ($returning:literal) => {
+        concat!(
+            "DELETE FROM delivery_leases WHERE (delivery_id, number, holder) IN \
+             (SELECT r.id, r.number, r.holder FROM {rows})",
+            $returning
+        )
+    };
+}
+
+/// Ends those of the leases that are the newest; how many they are.
 pub(crate) async fn end_leases<'a>(
     tx: &mut Tx,
     leases: impl Iterator<Item = &'a Lease<Delivery>> + Clone,
+) -> Result<u64, StoreError> {
+    tx.execute(sql_over(rows_of(leases), delete_leases!(""))).await
+}
+
+/// The same; of which deliveries they are, and under which number. Costs more: each row of an answer goes from thread
+/// to thread.
+pub(crate) async fn end_newest<'a>(
+    tx: &mut Tx,
+    leases: impl Iterator<Item = &'a Lease<Delivery>> + Clone,
 ) -> Result<HashSet<(String, u32)>, StoreError> {
-    let rows = Rows::ids(leases.clone().map(|lease| lease.item.id.as_str()))
-        .int("number", leases.clone().map(|lease| i64::from(lease.attempt)))
-        .text("holder", leases.map(|lease| lease.holder.as_str()));
-    let delete = "DELETE FROM delivery_leases WHERE (delivery_id, number, holder) IN \
-         (SELECT r.id, r.number, r.holder FROM {rows}) RETURNING delivery_id, number";
-    let ended = tx.fetch(sql_over(rows, delete)).await?;
+    let delete = delete_leases!(" RETURNING delivery_id, number");
+    let ended = tx.fetch(sql_over(rows_of(leases), delete)).await?;
     ended.iter().map(|row| Ok((row.get("delivery_id")?, row.number("number")?))).collect()
 }
 

@@ -5,7 +5,7 @@ use domain::{
     KeyId, Receiver, SendError, Timestamp, WebUrl, WebhookUrl,
 };
 
-use crate::deliveries::{delivery_from_row, select_delivery};
+use crate::deliveries::{delivery_columns, delivery_from_row};
 use crate::error::StoreError;
 use crate::record::attempt_from_row;
 use crate::sql::{Row, Unreadable, sql};
@@ -111,6 +111,19 @@ impl Cursor {
     pub fn to_text(&self) -> String {
         format!("{}.{}", self.created_at.as_millis(), self.id)
     }
+}
+
+/// What [`Store::recorded`] reads.
+macro_rules! select_delivery {
+    ($rest:literal) => {
+        concat!(
+            "SELECT d.state, (SELECT l.until FROM delivery_leases l WHERE l.delivery_id = d.id) AS until, \
+             d.created_at AS delivery_created_at, ",
+            delivery_columns!(),
+            "FROM deliveries d JOIN events e ON e.id = d.event_id ",
+            $rest
+        )
+    };
 }
 
 impl Store {

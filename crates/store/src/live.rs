@@ -10,7 +10,8 @@ use std::time::Duration;
 use domain::{Delivery, DeliveryId, EndpointId, EventKind, Job, JobId, Lease, NodeId, Timestamp};
 
 use crate::database::Tx;
-use crate::delivery_leases::{picked_from_row, take, under_way};
+use crate::deliveries::select_due;
+use crate::delivery_leases::{Picked, take, under_way};
 use crate::endpoints::reckon;
 use crate::error::StoreError;
 use crate::finish::{EventDraft, Waits, insert_delivery, insert_event};
@@ -80,15 +81,10 @@ impl Store {
         if tx.fetch_optional(well.bind(endpoint.as_str())).await?.is_none() {
             return Ok(Vec::new());
         }
-        let select = sql("SELECT d.id, d.attempts + 1 AS number FROM deliveries d \
-             WHERE d.endpoint_id = $1 AND d.is_first = 2 AND d.state = 'pending' AND d.next_at <= $2 \
-             AND (SELECT l.until FROM delivery_leases l WHERE l.delivery_id = d.id LIMIT 1) IS NULL \
-             ORDER BY d.next_at LIMIT $3 {skip_locked}")
-        .bind(endpoint.as_str())
-        .bind(millis(now))
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let select = sql(select_due!("2")).bind(endpoint.as_str()).bind(millis(now)).bind(limit);
         let rows = tx.fetch(select).await?;
-        let picked = rows.iter().map(picked_from_row).collect::<Result<Vec<_>, _>>()?;
+        let picked = rows.into_iter().map(Picked::from_row).collect::<Result<Vec<_>, _>>()?;
         let claimed = take(&mut tx, node, &picked, lease, now).await?;
         reckon(&mut tx, &[endpoint.as_str()]).await?;
         tx.commit().await?;

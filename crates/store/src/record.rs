@@ -9,7 +9,7 @@ use domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::database::Tx;
-use crate::delivery_leases::end_leases;
+use crate::delivery_leases::{end_leases, end_newest};
 use crate::endpoints::judge;
 use crate::error::StoreError;
 use crate::live::let_go;
@@ -39,11 +39,20 @@ impl Store {
         if attempts.is_empty() {
             return Ok(Vec::new());
         }
+        let leases = attempts.iter().map(|(lease, ..)| lease);
         let mut tx = self.database.begin().await?;
-        let newest = end_leases(&mut tx, attempts.iter().map(|(lease, ..)| lease)).await?;
-        let is_newest =
-            |(lease, ..): &&Ended| newest.contains(&(lease.item.id.as_str().to_owned(), lease.attempt));
-        let ended: Vec<&Ended> = attempts.iter().filter(is_newest).collect();
+        let mut is_recorded = vec![true; attempts.len()];
+        if end_leases(&mut tx, leases.clone()).await? < attempts.len() as u64 {
+            // Seldom: begun anew, to be told which.
+            tx.undo().await?;
+            tx = self.database.begin().await?;
+            let newest = end_newest(&mut tx, leases).await?;
+            let is_newest =
+                |(lease, ..): &Ended| newest.contains(&(lease.item.id.as_str().to_owned(), lease.attempt));
+            is_recorded = attempts.iter().map(is_newest).collect();
+        }
+        let recorded = attempts.iter().zip(&is_recorded).filter(|(_, is_recorded)| **is_recorded);
+        let ended: Vec<&Ended> = recorded.map(|(ended, _)| ended).collect();
         move_on(&mut tx, &ended, now).await?;
         let rows: Vec<_> = ended
             .iter()
@@ -64,7 +73,7 @@ impl Store {
         if is_changed {
             self.wake.hint_deliveries();
         }
-        Ok(attempts.iter().map(|ended| is_newest(&ended)).collect())
+        Ok(is_recorded)
     }
 }
 
