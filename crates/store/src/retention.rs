@@ -5,7 +5,8 @@ use std::time::Duration;
 use domain::{JobId, Timestamp};
 
 use crate::error::StoreError;
-use crate::sql::{Statement, sql};
+use crate::rows::Rows;
+use crate::sql::{Statement, sql, sql_over};
 use crate::{Store, duration_millis, millis};
 
 /// Rows that one transaction deletes: few enough that others wait no longer than for any other write.
@@ -69,15 +70,6 @@ impl Store {
     /// are gone and nothing is left to deliver that could be; and idempotency tokens past their time. How many of
     /// both. Endpoints that nothing is left of and replays that are done go with them.
     pub async fn trim(&self, now: Timestamp, rows: Duration) -> Result<u64, StoreError> {
-        let jobs = self.trim_batches(|| {
-            sql("DELETE FROM jobs WHERE id IN (SELECT j.id FROM jobs j \
-                 WHERE j.swept = 1 AND j.finished_at <= $1 AND NOT EXISTS \
-                     (SELECT 1 FROM deliveries d JOIN endpoints p ON p.id = d.endpoint_id \
-                     WHERE d.job_id = j.id AND d.state = 'pending' AND p.state <> 'disabled') \
-                 LIMIT $2 {skip_locked})")
-            .bind(millis(now.minus(rows)))
-            .bind(TRIMMED_AT_ONCE)
-        });
         let tokens = self.trim_batches(|| {
             sql("DELETE FROM idempotency WHERE (key_id, token) IN (SELECT i.key_id, i.token \
                  FROM idempotency i WHERE i.keep_until <= $1 LIMIT $2 {skip_locked})")
@@ -99,10 +91,39 @@ impl Store {
             .bind(millis(now.minus(rows)))
             .bind(TRIMMED_AT_ONCE)
         });
-        let trimmed = jobs.await? + tokens.await?;
+        let trimmed = self.trim_jobs(now.minus(rows)).await? + tokens.await?;
         endpoints.await?;
         replays.await?;
         Ok(trimmed)
+    }
+
+    /// Deletes jobs that ended by then, some at a time. What is under way, though nothing more is sent there, is
+    /// recorded first: an attempt must not outlive its delivery.
+    async fn trim_jobs(&self, by: Timestamp) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        loop {
+            let mut tx = self.database.begin().await?;
+            let select = sql("SELECT j.id FROM jobs j \
+                 WHERE j.swept = 1 AND j.finished_at <= $1 AND NOT EXISTS \
+                     (SELECT 1 FROM deliveries d JOIN endpoints p ON p.id = d.endpoint_id \
+                     WHERE d.job_id = j.id AND d.state = 'pending' AND p.state <> 'disabled') \
+                 AND NOT EXISTS (SELECT 1 FROM deliveries d JOIN delivery_leases l ON l.delivery_id = d.id \
+                     WHERE d.job_id = j.id) \
+                 LIMIT $2 {skip_locked}");
+            let rows = tx.fetch(select.bind(millis(by)).bind(TRIMMED_AT_ONCE)).await?;
+            let jobs = rows.iter().map(|row| row.get("id")).collect::<Result<Vec<String>, _>>()?;
+            if jobs.is_empty() {
+                return Ok(deleted);
+            }
+            let jobs = || Rows::ids(jobs.iter().map(String::as_str));
+            let attempts = "DELETE FROM delivery_attempts WHERE delivery_id IN \
+                 (SELECT d.id FROM deliveries d WHERE d.job_id IN (SELECT r.id FROM {rows}))";
+            tx.execute(sql_over(jobs(), attempts)).await?;
+            deleted += tx
+                .execute(sql_over(jobs(), "DELETE FROM jobs WHERE id IN (SELECT r.id FROM {rows})"))
+                .await?;
+            tx.commit().await?;
+        }
     }
 
     /// Runs a bounded deletion until it finds nothing more.

@@ -64,9 +64,13 @@ async fn what_was_there_before_endpoints_gets_one(world: World) {
         )
     });
     let deliveries = deliveries.concat();
+    let attempt = format!(
+        "INSERT INTO delivery_attempts (delivery_id, number, started_at, took_micros, status, answer) VALUES \
+             ('dlv_0000000000000002', 1, 3, 4, 204, CAST('a' AS {bytes}));"
+    );
     // All are of one job here, which ends but once.
     let one_event_a_job = "DROP INDEX events_final;";
-    let script = [tables.as_str(), &first, &rows, one_event_a_job, &deliveries, under_way].concat();
+    let script = [tables.as_str(), &first, &rows, one_event_a_job, &deliveries, &attempt, under_way].concat();
     world.run_sql(Box::leak(script.into_boxed_str())).await;
     world.store.migrate().await.expect("migrated");
 
@@ -86,6 +90,11 @@ async fn what_was_there_before_endpoints_gets_one(world: World) {
     let key = KeyId::parse("key_0000000000000001").expect("an id");
     let page = world.store.deliveries(&key, &DeliveryFilter::default(), None, 10).await.expect("read");
     assert_eq!(page.items.len(), 4);
+    let made = DeliveryId::parse("dlv_0000000000000002").expect("an id");
+    let made = world.store.delivery(&key, &made).await.expect("read").expect("it is there");
+    let outcomes = made.attempts.iter().map(|attempt| (attempt.number, attempt.outcome.status));
+    assert_eq!(outcomes.collect::<Vec<_>>(), [(1, Some(204))]);
+    assert_eq!(made.attempts[0].outcome.answer, b"a");
 }
 
 async fn a_newer_schema_is_refused(world: World) {
