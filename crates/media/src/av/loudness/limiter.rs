@@ -4,12 +4,10 @@ use std::rc::Rc;
 
 use super::super::ffi::{AvError, Frame, Shape};
 use super::curve::Curve;
+use super::draw::Drawing;
 use super::meter::STRETCH;
-use super::oversample::{Oversampler, REACH};
 use super::planes::{planes, planes_mut};
 
-/// So many samples at least before a stretch are drawn with it, half of them to fill the filter.
-const CONTEXT: usize = 4 * REACH;
 /// A stretch is looked at where a measurement that is less exact by this says so: two passes round differently.
 const NEARLY: f32 = 0.999;
 
@@ -21,10 +19,9 @@ pub(in super::super) struct Limiter {
     /// Of each stretch, before the gain.
     peaks: Rc<[f32]>,
     shape: Shape,
-    oversampler: Oversampler,
-    drawn: Option<Drawn>,
+    drawing: Drawing,
     curve: Curve,
-    /// So many samples are kept from before the two stretches: enough to begin among them where the meter has a point.
+    /// So many samples are kept from before the two stretches, to draw with.
     context: usize,
     /// Each channel, with the gain: context, the stretch that comes out next, and the one that comes in.
     waiting: Vec<Vec<f32>>,
@@ -32,15 +29,6 @@ pub(in super::super) struct Limiter {
     needs: Vec<f32>,
     /// Stretches that are complete.
     stretches: usize,
-}
-
-/// What the oversampler has been given.
-struct Drawn {
-    /// The first sample, counted from the start of all.
-    from: u64,
-    /// Points before this sample were drawn with too little context.
-    usable_from: u64,
-    points: u64,
 }
 
 impl Limiter {
@@ -51,15 +39,14 @@ impl Limiter {
         ceiling: f32,
         peaks: Rc<[f32]>,
     ) -> Result<Self, AvError> {
-        let oversampler = Oversampler::new(shape.rate, &shape.layout)?;
-        let context = CONTEXT + usize::try_from(oversampler.grid().period()).map_err(|_| AvError::STOP)?;
+        let drawing = Drawing::new(shape.rate, &shape.layout)?;
+        let context = drawing.context();
         Ok(Self {
             gain,
             ceiling,
             peaks,
             shape: shape.clone(),
-            oversampler,
-            drawn: None,
+            drawing,
             curve: Curve::new(shape.rate, STRETCH / 2),
             context,
             waiting: vec![vec![0.0; context + STRETCH]; usize::from(shape.layout.channels())],
@@ -98,9 +85,7 @@ impl Limiter {
     ) -> Result<f32, AvError> {
         let rest = self.come();
         self.look()?;
-        if self.drawn.is_some() {
-            self.draw(None)?;
-        }
+        self.draw(None)?;
         self.give(STRETCH, sink)?;
         self.stretches += 1;
         self.give(rest, sink)?;
@@ -119,54 +104,40 @@ impl Limiter {
             self.peaks.get(stretch).is_none_or(|peak| peak * self.gain > self.ceiling * NEARLY)
         };
         if !has_peak(self.stretches) && !self.stretches.checked_sub(1).is_some_and(has_peak) {
-            self.drawn = None;
+            self.drawing.leave_out();
             return Ok(());
         }
         let come_from = self.context + STRETCH;
-        let mut from = come_from;
-        if self.drawn.is_none() {
-            self.oversampler.restart()?;
-            let start = (self.stretches * STRETCH) as u64;
-            let period = self.oversampler.grid().period();
-            let begin = start.saturating_sub(CONTEXT as u64) / period * period;
-            from -= (start - begin) as usize;
-            let usable_from = start.saturating_sub(CONTEXT as u64 / 2);
-            self.drawn = Some(Drawn { from: begin, usable_from, points: 0 });
-        }
         for plane in &self.waiting {
             for (sample, need) in plane[come_from..].iter().zip(&mut self.needs[STRETCH..]) {
                 lower(need, *sample, self.ceiling);
             }
         }
-        self.draw(Some(from))
+        self.draw(Some(come_from))
     }
 
     /// Draws what is waiting from this place on, or what is left, and notes what its peaks need.
     fn draw(&mut self, from: Option<usize>) -> Result<(), AvError> {
-        let Some(drawn) = &mut self.drawn else { return Ok(()) };
-        let given: Option<Vec<&[f32]>> =
-            from.map(|from| self.waiting.iter().map(|plane| &plane[from..]).collect());
-        let grid = self.oversampler.grid();
-        let points = self.oversampler.draw(given.as_deref())?;
+        let start = self.stretches as u64 * STRETCH as u64;
+        let grid = self.drawing.grid();
+        let points = match from {
+            Some(from) => self.drawing.draw(&self.waiting, from, start)?,
+            None => self.drawing.finish()?,
+        };
         // The needs begin with the stretch before this one; before the first there is none.
-        let first = (self.stretches as u64 * STRETCH as u64) as i64 - STRETCH as i64;
-        for plane in planes(points)? {
-            for (point, value) in (drawn.points..).zip(plane) {
+        let first = start as i64 - STRETCH as i64;
+        for plane in points.planes {
+            for (point, value) in (points.first..).zip(plane) {
                 if value.abs() <= self.ceiling {
                     continue;
                 }
-                let before = drawn.from + grid.sample_before(point);
-                if before < drawn.usable_from {
-                    continue;
-                }
                 // Both samples around the point make it.
-                let at = usize::try_from(before as i64 - first).unwrap_or(0);
+                let at = usize::try_from(grid.sample_before(point) as i64 - first).unwrap_or(0);
                 for need in self.needs.iter_mut().skip(at).take(2) {
                     lower(need, *value, self.ceiling);
                 }
             }
         }
-        drawn.points += u64::from(points.samples());
         Ok(())
     }
 
@@ -208,7 +179,8 @@ mod tests {
     use std::f64::consts::TAU;
 
     use super::super::super::ffi::Layout;
-    use super::super::meter::{Meter, PeakMeter};
+    use super::super::meter::Meter;
+    use super::super::peaks::PeakMeter;
     use super::super::planes::scaled;
     use super::*;
 

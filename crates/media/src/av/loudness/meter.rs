@@ -1,4 +1,4 @@
-//! How loud it is (EBU R 128, ITU-R BS.1770-4), and where its peaks are.
+//! How loud it is (EBU R 128, ITU-R BS.1770-4), with its peaks.
 
 use std::rc::Rc;
 
@@ -6,8 +6,8 @@ use ebur128::{Channel, EbuR128, Mode};
 use ffmpeg_sys_next::{AVChannel, AVSampleFormat};
 
 use super::super::ffi::{AvError, Frame, Layout, Shape};
-use super::oversample::Oversampler;
-use super::planes::{peak, planes};
+use super::peaks::PeakMeter;
+use super::planes::planes;
 
 /// Samples whose peak is kept as one, so that a second pass knows where to look. At 48 kHz 85 ms: 4 MB for a day.
 pub(super) const STRETCH: usize = 4096;
@@ -22,7 +22,7 @@ pub(in super::super) struct Meter {
 pub(in super::super) struct Heard {
     /// LUFS; minus infinity for silence, or less than one block of 400 ms.
     pub(super) integrated_lufs: f64,
-    /// Of each stretch.
+    /// Of each stretch, as [`PeakMeter::finish`] says.
     pub(in super::super) peaks: Rc<[f32]>,
 }
 
@@ -45,7 +45,7 @@ impl Meter {
 
     /// What samples it takes.
     pub(in super::super) fn shape(&self) -> &Shape {
-        &self.peaks.shape
+        self.peaks.shape()
     }
 
     /// Listens to samples of its shape.
@@ -59,60 +59,6 @@ impl Meter {
         let integrated_lufs = self.loudness.loudness_global().map_err(|_| AvError::MEMORY)?;
         Ok(Heard { integrated_lufs, peaks: self.peaks.finish()?.into() })
     }
-}
-
-/// The peaks alone.
-pub(in super::super) struct PeakMeter {
-    oversampler: Oversampler,
-    shape: Shape,
-    samples: usize,
-    stretches: Vec<f32>,
-}
-
-impl PeakMeter {
-    pub(in super::super) fn new(rate: u32, layout: &Layout) -> Result<Self, AvError> {
-        let shape = Meter::takes(rate, layout);
-        Ok(Self { oversampler: Oversampler::new(rate, layout)?, shape, samples: 0, stretches: Vec::new() })
-    }
-
-    /// What samples it takes.
-    pub(in super::super) fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
-    /// Looks at samples of its shape.
-    pub(in super::super) fn push(&mut self, frame: &Frame) -> Result<(), AvError> {
-        let mut rest = planes(frame)?;
-        while let Some(count) = rest.first().map(|plane| plane.len()).filter(|count| *count > 0) {
-            let count = count.min(STRETCH - self.samples % STRETCH);
-            let (now, later): (Vec<&[f32]>, _) = rest.into_iter().map(|plane| plane.split_at(count)).unzip();
-            self.note(now.iter().map(|plane| peak(plane)).fold(0.0, f32::max));
-            let drawn = peak_of(self.oversampler.draw(Some(&now))?)?;
-            self.note(drawn);
-            self.samples += count;
-            rest = later;
-        }
-        Ok(())
-    }
-
-    /// In the stretch at hand there is a peak.
-    fn note(&mut self, peak: f32) {
-        let stretch = self.samples / STRETCH;
-        self.stretches.resize(self.stretches.len().max(stretch + 1), 0.0);
-        self.stretches[stretch] = self.stretches[stretch].max(peak);
-    }
-
-    /// The true peak of each stretch, a factor of full scale. What is drawn with a sample's help counts where the
-    /// sample is, so that a peak may count up to [`REACH`](super::oversample::REACH) samples later than it is.
-    pub(in super::super) fn finish(mut self) -> Result<Vec<f32>, AvError> {
-        let last = peak_of(self.oversampler.draw(None)?)?;
-        self.note(last);
-        Ok(self.stretches)
-    }
-}
-
-fn peak_of(frame: &Frame) -> Result<f32, AvError> {
-    Ok(planes(frame)?.into_iter().map(peak).fold(0.0, f32::max))
 }
 
 /// How BS.1770 weighs a channel; the surrounds of 7.1 count as libav's own meter counts them.

@@ -38,6 +38,11 @@ impl Grid {
         self.samples / divisor.max(1)
     }
 
+    /// Points before a sample, both counted from the start.
+    pub(super) fn points_before(self, sample: u64) -> u64 {
+        (sample * self.points).div_ceil(self.samples.max(1))
+    }
+
     /// The sample at or before a point, both counted from the start.
     pub(super) fn sample_before(self, point: u64) -> u64 {
         point * self.samples / self.points

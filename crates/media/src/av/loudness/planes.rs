@@ -48,6 +48,21 @@ pub(super) fn peak(samples: &[f32]) -> f32 {
     most.into_iter().fold(rest, higher)
 }
 
+/// The highest second difference: how far a sample is at most from the line through its neighbours, twice.
+pub(super) fn bend(samples: &[f32]) -> f32 {
+    let mut bends = [0.0_f32; 64];
+    let (mut rest, mut most) = (samples, 0.0_f32);
+    while rest.len() > 2 {
+        let count = bends.len().min(rest.len() - 2);
+        for (bend, three) in bends.iter_mut().zip(rest.windows(3)) {
+            *bend = three[0] - 2.0 * three[1] + three[2];
+        }
+        most = most.max(peak(&bends[..count]));
+        rest = &rest[count..];
+    }
+    most
+}
+
 /// The same samples times a factor.
 pub(in super::super) fn scaled(frame: &Frame, gain: f32) -> Result<Frame, AvError> {
     let mut made = Frame::with_room(&frame.shape().ok_or(AvError::STOP)?, frame.get().nb_samples)?;
