@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use domain::{Access, Failure, OutputSpec};
 
+use super::edges::Edges;
 use super::ffi::AvError;
 use super::input::Input;
 use super::packet::Packet;
@@ -38,6 +39,7 @@ pub(super) struct Demux<'h> {
     /// The end of what was read of any stream that is watched.
     reach_secs: f64,
     origin_secs: Option<f64>,
+    edges: Edges,
     ending: Ending,
 }
 
@@ -45,8 +47,6 @@ pub(super) struct Demux<'h> {
 #[derive(Default)]
 struct Ending {
     is_torn: bool,
-    longest_ticks: i64,
-    last_ticks: i64,
     faults: u32,
 }
 
@@ -76,6 +76,7 @@ impl<'h> Demux<'h> {
                 None if is_whole => container::least_secs(&mut input, &track)?,
                 None => expected(&input, &tracks, &track),
             },
+            edges: Edges::of(&input, &track),
             input,
             track,
             waiting: VecDeque::new(),
@@ -132,7 +133,8 @@ impl<'h> Demux<'h> {
         let starts = tracks.iter().filter(|track| both.contains(&track.index)).filter_map(|track| {
             self.input.index(track.index).first().map(|(_, _, time)| track.time_base.secs(*time))
         });
-        starts.min_by(f64::total_cmp).filter(|start| *start > LIVE_CUT_SECS).unwrap_or(0.0)
+        let live = starts.min_by(f64::total_cmp).filter(|start| *start > LIVE_CUT_SECS);
+        live.or(self.edges.zero_secs(&self.track)).unwrap_or(0.0)
     }
 
     fn first_picture(&mut self, tracks: &[Track], mut unseen: Vec<usize>) -> Result<Option<f64>, Failure> {
@@ -162,7 +164,7 @@ impl<'h> Demux<'h> {
 
     /// The next packet of the track.
     pub(super) fn next(&mut self) -> Result<Option<Packet>, Failure> {
-        let packet = loop {
+        let mut packet = loop {
             let Some(packet) = (match self.waiting.pop_front() {
                 Some(packet) => Some(packet),
                 None => self.read_any()?,
@@ -176,9 +178,9 @@ impl<'h> Demux<'h> {
         if packet.is_encrypted() {
             return Err(failures::undecodable(format!("the audio ({}) is encrypted", self.track.codec)));
         }
+        let passed = self.edges.pass(&mut packet, &self.track);
+        passed.map_err(|cause| failures::internal("a packet", cause))?;
         self.ending.is_torn = packet.is_torn();
-        self.ending.last_ticks = packet.duration().unwrap_or(self.ending.longest_ticks);
-        self.ending.longest_ticks = self.ending.longest_ticks.max(self.ending.last_ticks);
         Ok(Some(packet))
     }
 
@@ -275,12 +277,14 @@ impl<'h> Demux<'h> {
         self.ending.faults
     }
 
-    /// How much of the last packet belongs to the sound, in seconds, where that is less than usual: mp4 and mov say
-    /// it by a shorter last sample, which libav's decoder does not heed.
+    /// How much of the last packet belongs to the sound, in seconds, where that is less than usual.
     pub(super) fn last_secs(&self) -> Option<f64> {
-        let Ending { is_torn, longest_ticks, last_ticks, .. } = self.ending;
-        let is_cut = self.input.container() == "mp4" && !is_torn && last_ticks < longest_ticks;
-        is_cut.then(|| self.track.time_base.secs(last_ticks))
+        self.edges.last_secs(&self.track).filter(|_| !self.ending.is_torn)
+    }
+
+    /// How many samples at `rate` Hz there are, where the container says so apart from its times.
+    pub(super) fn samples(&self, rate: u32) -> Option<u64> {
+        self.edges.samples(&self.track, rate)
     }
 
     /// Once all is read and `heard_secs` of sound came of it: fails if the file ends before it should.

@@ -31,6 +31,7 @@ pub(super) fn describe(stream: &sys::AVStream) -> Track {
         decoder: decoder_name(parameters.codec_id),
         channels: Layout::copy_of(&parameters.ch_layout).channels(),
         rate: positive(parameters.sample_rate),
+        priming: positive(parameters.initial_padding),
         depth: positive(parameters.bits_per_raw_sample.max(parameters.bits_per_coded_sample)),
         language: tag(stream.metadata, c"language").filter(|language| language != "und"),
         is_default: stream.disposition & sys::AV_DISPOSITION_DEFAULT != 0,

@@ -21,6 +21,7 @@ mod crew;
 mod decode;
 mod demux;
 mod described;
+mod edges;
 mod encode;
 mod failures;
 mod ffi;

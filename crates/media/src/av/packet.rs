@@ -113,6 +113,23 @@ impl Packet {
         }
     }
 
+    /// Has so many samples left out before it is heard.
+    pub(super) fn skip(&mut self, samples: u32) -> Result<(), AvError> {
+        /// Of libav's side data: both numbers of samples, and two reasons.
+        const SIZE: usize = 10;
+        // SAFETY: the packet is ours; on success it has room for so many bytes.
+        unsafe {
+            let kind = sys::AVPacketSideDataType::AV_PKT_DATA_SKIP_SAMPLES;
+            let room = sys::av_packet_new_side_data(self.as_ptr(), kind, SIZE);
+            if room.is_null() {
+                return Err(AvError::MEMORY);
+            }
+            ptr::write_bytes(room, 0, SIZE);
+            ptr::copy_nonoverlapping(samples.to_le_bytes().as_ptr(), room, 4);
+        }
+        Ok(())
+    }
+
     /// Samples to leave out before it is heard, and at its end, where the container says so.
     pub(super) fn trims(&self) -> Option<(u32, u32)> {
         let bytes = self.side_data(sys::AVPacketSideDataType::AV_PKT_DATA_SKIP_SAMPLES)?;

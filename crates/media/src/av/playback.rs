@@ -36,6 +36,8 @@ pub(super) struct Playback<'h> {
     /// Its turn comes after the silence.
     ready: Option<Frame>,
     silence: u64,
+    /// Samples that were decoded and are to be heard.
+    heard: u64,
     flushing: bool,
     tally: Tally,
 }
@@ -118,6 +120,7 @@ impl<'h> Playback<'h> {
             held: None,
             ready: None,
             silence: 0,
+            heard: 0,
             flushing: false,
             tally: Tally {
                 limits: limits.clone(),
@@ -243,6 +246,10 @@ impl<'h> Playback<'h> {
         if let Some(secs) = self.demux.last_secs().filter(|_| is_last) {
             frame.shorten((secs * f64::from(shape.rate)).round() as u32);
         }
+        if let Some(most) = self.demux.samples(shape.rate) {
+            frame.shorten(u32::try_from(most.saturating_sub(self.heard)).unwrap_or(u32::MAX));
+        }
+        self.heard += u64::from(frame.samples());
         self.tally.count(&frame, &shape)?;
         let at = frame.time().map(|time| self.demux.track().time_base.secs(time));
         self.silence = self.timeline.place(at, frame.samples(), shape.rate);

@@ -33,6 +33,8 @@ pub(super) struct Track {
     pub(super) channels: u16,
     /// Hz; 0 if the header does not say.
     pub(super) rate: u32,
+    /// Samples that its header says come before the sound.
+    pub(super) priming: u32,
     /// Bits of a sample; 0 where that makes no sense or the header does not say.
     pub(super) depth: u32,
     /// Its language, as the container writes it.
@@ -139,6 +141,7 @@ mod tests {
             decoder: (codec != "ac4").then(|| codec.to_owned()),
             channels: 2,
             rate: 48_000,
+            priming: 0,
             depth: 0,
             language: None,
             is_default: false,

@@ -67,7 +67,7 @@ fn an_adts_copy_is_late_by_what_adts_cannot_say() {
 }
 
 /// Another file made of samples, packet by packet.
-fn remade(name: &str, words: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+pub(super) fn remade(name: &str, words: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);
     let words = words.split_whitespace().map(|word| match word.strip_prefix('@') {

@@ -1,5 +1,6 @@
 //! The right number of samples, in the right place.
 
+use super::copies::{extract_file, remade};
 use super::*;
 
 fn wav(name: &str) -> Made {
@@ -48,6 +49,70 @@ fn a_late_start_and_a_hole_are_silence() {
         let sound =
             got[at(silent_to + 0.2)..at(silent_to + 0.7)].iter().any(|sample| sample.unsigned_abs() > 500);
         assert!(sound, "{name}: there is no sound after the silence");
+    }
+}
+
+/// Writes `to` where `from` stands last, and over what follows.
+fn overwrite(path: &Path, from: &[u8], to: &[u8]) {
+    let mut bytes = std::fs::read(path).expect("a file");
+    let at = bytes.windows(from.len()).rposition(|window| window == from).expect("what is to be replaced");
+    bytes[at..at + to.len()].copy_from_slice(to);
+    std::fs::write(path, bytes).expect("written");
+}
+
+/// How many samples later the same sound is heard in `later`.
+fn shift(later: &[i16], sooner: &[i16]) -> usize {
+    const FROM: usize = 100_000;
+    let sound = &sooner[FROM..FROM + 2048];
+    let likeness = |shift: &usize| -> i64 {
+        let moved = &later[FROM + shift..];
+        sound.iter().zip(moved).map(|(one, other)| i64::from(*one) * i64::from(*other)).sum()
+    };
+    (0..12_000).max_by_key(likeness).expect("shifts")
+}
+
+/// An mp4's tag with iTunes' mark, without the size: 1024 samples before the sound, 616 behind it, and 264,600 of it.
+fn itunes_mark() -> Vec<u8> {
+    let atom = |name: &str, body: &str| {
+        let size = u32::try_from(8 + body.len()).expect("a size");
+        [&size.to_be_bytes(), name.as_bytes(), body.as_bytes()].concat()
+    };
+    let text = format!(" 00000000 00000400 00000268 {:016X}", 264_600);
+    [
+        b"----".to_vec(),
+        atom("mean", "\0\0\0\0com.apple.iTunes"),
+        atom("name", "\0\0\0\0iTunSMPB"),
+        atom("data", &format!("\0\0\0\x01\0\0\0\0{text}")),
+    ]
+    .concat()
+}
+
+#[test]
+fn what_the_container_says_of_the_edges_is_heeded_where_libav_does_not() {
+    const SOUND: u64 = 264_600;
+    /// Of silence, to fill the last frame.
+    const FILL: u64 = 616;
+    let mark = itunes_mark();
+    // As long a tag, head and all.
+    let comment = format!("-use_editlist 0 -metadata comment={}", "x".repeat(mark.len() - 20));
+    let delay: &[u8] = b"\x56\xaa\x84\x01\x62\x4f\x13";
+    for (name, before, after, patch, samples, late) in [
+        ("plain.m4a", "", "-use_editlist 0", None, SOUND + 1024, 1024),
+        ("itunes.m4a", "", comment.as_str(), Some((&b"\xa9cmt"[..], mark.as_slice())), SOUND, 0),
+        ("fragments.mp4", "", "-movflags +frag_keyframe+empty_moov+delay_moov", None, SOUND + FILL, 0),
+        // The name of its language becomes a CodecDelay of 1024 samples, in nanoseconds.
+        ("delay.mkv", "", "", Some((b"\x22\xb5\x9c\x83und", delay)), SOUND + FILL, 0),
+        // 226 ms of nothing by its edit list, then all that there is, whose last frame is a short one.
+        ("late.m4a", "-itsoffset 0.25", "", None, 9967 + 1024 + SOUND, 9967 + 1024),
+    ] {
+        let (_folder, path) = remade(name, &format!("{before} -i @cd.wav -c:a aac -b:a 256k {after}"));
+        if let Some((from, to)) = patch {
+            overwrite(&path, from, to);
+        }
+        let made = extract_file(&path, spec(AudioFormat::Wav, Quality::Medium));
+        assert_eq!(made.result.samples, samples, "{name}");
+        let shifted = shift(&decoded(made.file.path()), &decoded(&sample("cd.wav")));
+        assert_eq!(shifted, late, "{name}");
     }
 }
 
