@@ -11,6 +11,7 @@ use super::marks::{
     MatroskaHead, is_piped_wave, is_scrambled, parse_asf, parse_box, parse_caf, parse_matroska, parse_riff,
     parse_w64,
 };
+use super::skip::Skip;
 use super::track::Track;
 use super::{AvLimits, failures};
 
@@ -164,16 +165,24 @@ pub(super) fn least_secs(input: &mut Input<'_>, track: &Track) -> Result<Option<
 }
 
 /// What will be read of the track from here on, in order of reading, neighbours joined; empty where the container does
-/// not say. Of a part, the bytes up to `until_secs` on the track's own clock.
-pub(super) fn byte_map(input: &mut Input<'_>, track: &Track, until_secs: Option<f64>) -> Vec<Range<u64>> {
+/// not say. Of a part, the bytes up to `until_secs` on the track's own clock, without those that are skipped.
+pub(super) fn byte_map(
+    input: &mut Input<'_>,
+    track: &Track,
+    skip: Option<&Skip>,
+    until_secs: Option<f64>,
+) -> Vec<Range<u64>> {
     let is_wanted = |ticks: i64| until_secs.is_none_or(|until| track.time_base.secs(ticks) < until);
     let index = input.index(track.index);
     match input.container() {
         "mp4" => join(
             index
                 .iter()
-                .filter(|(_, _, ticks)| is_wanted(*ticks))
-                .map(|(at, bytes, _)| *at..at.saturating_add(*bytes)),
+                .enumerate()
+                .filter(|(number, (_, _, ticks))| {
+                    is_wanted(*ticks) && skip.is_none_or(|skip| skip.reads(*number, *ticks))
+                })
+                .map(|(_, (at, bytes, _))| *at..at.saturating_add(*bytes)),
         ),
         "avi" => {
             let from = input.position();

@@ -82,6 +82,12 @@ impl Decoder {
         Ok(frame)
     }
 
+    /// Forgets what it has heard: what comes next is from elsewhere.
+    pub(super) fn forget(&mut self) {
+        // SAFETY: the context is open.
+        unsafe { sys::avcodec_flush_buffers(self.0) };
+    }
+
     /// Bits of a sample that carry sound, where the decoder knows; 0 where it does not.
     pub(super) fn depth(&self) -> u32 {
         // SAFETY: the context is alive.

@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 
-use domain::{Access, Failure, OutputSpec};
+use domain::{Access, Failure, OutputSpec, Span};
 
 use super::edges::Edges;
 use super::ffi::AvError;
 use super::input::Input;
 use super::packet::Packet;
+use super::skip::Skip;
 use super::track::{Kind, Track, choose};
 use super::{AvLimits, Host, Probe, container, failures};
 
@@ -28,8 +29,10 @@ pub(super) struct Demux<'h> {
     /// Packets that were met while looking for the picture's start.
     waiting: VecDeque<Packet>,
     zero_secs: Option<f64>,
-    /// Where the part ends that is wanted.
-    end_secs: Option<f64>,
+    /// The part that is wanted.
+    span: Span,
+    /// What of the track is left out, once its first sound has been heard.
+    skip: Option<Skip>,
     /// How long it should be, where its end can be judged by that.
     expected_secs: Option<f64>,
     /// It ends where it ends, also in the middle of a packet.
@@ -81,7 +84,8 @@ impl<'h> Demux<'h> {
             track,
             waiting: VecDeque::new(),
             zero_secs: None,
-            end_secs: output.span.end_secs,
+            span: output.span,
+            skip: None,
             reach_secs: 0.0,
             origin_secs: None,
             is_endless,
@@ -121,8 +125,14 @@ impl<'h> Demux<'h> {
             // Who asks for several ranges at once waits for the last of them.
             return;
         }
-        let until_secs = self.end_secs.map(|end| end + self.zero_secs.unwrap_or(0.0) + BEYOND_SECS);
-        let map = container::byte_map(&mut self.input, &self.track, until_secs);
+        let zero_secs = self.zero_secs.unwrap_or(0.0);
+        // A seek in an mp4 is a matter of its index, which is read; others look for the place.
+        if self.input.container() == "mp4" {
+            let index = self.input.index(self.track.index);
+            self.skip = Skip::find(&index, &self.track, self.span.start_secs, zero_secs);
+        }
+        let until_secs = self.span.end_secs.map(|end| end + zero_secs + BEYOND_SECS);
+        let map = container::byte_map(&mut self.input, &self.track, self.skip.as_ref(), until_secs);
         if !map.is_empty() {
             self.input.plan(map);
         }
@@ -182,6 +192,21 @@ impl<'h> Demux<'h> {
         passed.map_err(|cause| failures::internal("a packet", cause))?;
         self.ending.is_torn = packet.is_torn();
         Ok(Some(packet))
+    }
+
+    /// What is to be left out from here on.
+    pub(super) fn skip(&self) -> Option<&Skip> {
+        self.skip.as_ref()
+    }
+
+    /// Leaves it out: the next packet is the first that a decoder needs for what follows.
+    pub(super) fn go_on(&mut self) -> Result<(), Failure> {
+        let Some(skip) = self.skip.take() else { return Ok(()) };
+        self.waiting.clear();
+        let sought = self.input.seek(self.track.index, skip.from_ticks);
+        sought.map_err(|cause| {
+            self.input.unless_gone(failures::damaged(format!("no way to its part: {cause}")))
+        })
     }
 
     /// What could not be asked of a source whose end was still to come.

@@ -95,6 +95,13 @@ impl TimeBase {
     pub(super) fn secs(self, ticks: i64) -> f64 {
         ticks as f64 * f64::from(self.num) / f64::from(self.den)
     }
+
+    /// Samples at `rate` Hz, where so many ticks are a whole number of them.
+    pub(super) fn samples(self, ticks: i64, rate: u32) -> Option<u64> {
+        let (samples, den) =
+            (i128::from(ticks) * i128::from(self.num) * i128::from(rate), i128::from(self.den));
+        (samples % den == 0).then(|| u64::try_from(samples / den).ok()).flatten()
+    }
 }
 
 /// The sample format that libav's number means.

@@ -375,6 +375,16 @@ impl<'h> Input<'h> {
         Ok(())
     }
 
+    /// Goes on with the packet of this stream and time, or with an earlier one.
+    pub(super) fn seek(&mut self, index: usize, ticks: i64) -> Result<(), AvError> {
+        let stream = c_int::try_from(index).unwrap_or(-1);
+        // SAFETY: the context is open, and libav checks the stream's number.
+        AvError::check(unsafe {
+            sys::av_seek_frame(self.context, stream, ticks, sys::AVSEEK_FLAG_BACKWARD as c_int)
+        })?;
+        Ok(())
+    }
+
     /// Whether the host has gone.
     pub(super) fn is_gone(&mut self) -> bool {
         self.reader().is_gone()

@@ -43,6 +43,7 @@ mod quality;
 mod reader;
 mod rehear;
 mod resample;
+mod skip;
 mod tags;
 #[cfg(test)]
 mod tests;

@@ -36,6 +36,12 @@ impl Part {
         taken
     }
 
+    /// Goes on behind the first so many samples, none of which belongs to it.
+    pub(super) fn skip(&mut self, samples: u64, rate: u32) {
+        self.tune(rate);
+        self.position = samples;
+    }
+
     /// Whether nothing that comes belongs to it.
     pub(super) fn is_over(&self) -> bool {
         self.rate > 0 && self.position >= self.bounds().1

@@ -1,8 +1,11 @@
 //! The source as a correct player would play it: decoded, lined up with the picture, holes filled, ends trimmed,
 //! every sample counted; and of that the part that was asked for.
 
+mod tally;
+
 use domain::{Failure, OutputSpec};
 
+use self::tally::Tally;
 use super::decode::Decoder;
 use super::demux::Demux;
 use super::ffi::{AvError, Frame, Shape};
@@ -22,8 +25,6 @@ const HOLE_SECS: f64 = 3600.0;
 const LEAST_RATE: u32 = 1000;
 /// The highest, in Hz: four times what any recorder makes. libav's resampler takes none much beyond.
 const MOST_RATE: u32 = 768_000;
-/// So many damaged packets are enough to judge the rest by, in the middle of a file.
-const ENOUGH_DAMAGED: u64 = 1000;
 
 /// Sound, frame by frame.
 pub(super) struct Playback<'h> {
@@ -40,62 +41,6 @@ pub(super) struct Playback<'h> {
     heard: u64,
     flushing: bool,
     tally: Tally,
-}
-
-/// What was counted against the limits.
-struct Tally {
-    limits: AvLimits,
-    samples: u64,
-    packets: u64,
-    damaged: u32,
-    /// Whether the latest packet is among the damaged.
-    is_latest_damaged: bool,
-    /// Packets since the last that gave sound.
-    soundless: u32,
-}
-
-impl Tally {
-    fn count(&mut self, frame: &Frame, shape: &Shape) -> Result<(), Failure> {
-        self.samples += u64::from(frame.samples()) * u64::from(shape.layout.channels());
-        let most = self.limits.max_decoded_samples;
-        if self.samples > most {
-            return Err(failures::over_limit(format!("more than {most} samples over all channels")));
-        }
-        Ok(())
-    }
-
-    /// One more packet, which may give no sound, like all before it in a row, at most so often.
-    fn count_packet(&mut self, at_secs: f64) -> Result<(), Failure> {
-        self.packets += 1;
-        self.is_latest_damaged = false;
-        let most = self.limits.max_soundless_packets;
-        if self.soundless >= most {
-            return Err(failures::damaged(format!(
-                "after {at_secs:.1} s, {most} packets in a row give no sound"
-            )));
-        }
-        self.soundless += 1;
-        Ok(())
-    }
-
-    /// The latest packet is damaged, however many complaints there are of it.
-    fn count_damaged(&mut self) {
-        self.damaged = self.damaged.saturating_add(u32::from(!self.is_latest_damaged));
-        self.is_latest_damaged = true;
-    }
-
-    /// Whether too many packets are damaged is asked once there were `least` of them to tell by.
-    fn check_damage(&self, faults: u32, least: u64, at_secs: f64) -> Result<(), Failure> {
-        let damaged = u64::from(self.damaged) + u64::from(faults);
-        let share = u64::from(self.limits.max_damaged_percent) * self.packets;
-        if damaged <= least || damaged * 100 <= share {
-            return Ok(());
-        }
-        let packets = self.packets.max(damaged);
-        Err(failures::damaged(format!(
-            "{damaged} of {packets} packets in the first {at_secs:.1} s are damaged"
-        )))
-    }
 }
 
 impl<'h> Playback<'h> {
@@ -122,21 +67,41 @@ impl<'h> Playback<'h> {
             silence: 0,
             heard: 0,
             flushing: false,
-            tally: Tally {
-                limits: limits.clone(),
-                samples: 0,
-                packets: 0,
-                damaged: 0,
-                is_latest_damaged: false,
-                soundless: 0,
-            },
+            tally: Tally::new(limits.clone()),
         };
         playback.held = playback.decode()?;
+        playback.skip()?;
         if playback.held.is_none() {
             return Err(playback.nothing_heard());
         }
         playback.shape().as_ref().map_or(Ok(()), check_usable)?;
         Ok(playback)
+    }
+
+    /// Goes from the first sound to where the part begins, past what nobody needs to decode.
+    fn skip(&mut self) -> Result<(), Failure> {
+        let time_base = self.demux.track().time_base;
+        let (Some(skip), Some(held)) = (self.demux.skip().cloned(), &self.held) else { return Ok(()) };
+        let (Some(at), Some(shape)) = (held.time(), held.shape()) else { return Ok(()) };
+        let Some(samples) = skip.samples_from(at, time_base, shape.rate) else { return Ok(()) };
+        check_usable(&shape)?;
+        let silence = self.timeline.place(Some(time_base.secs(at)), held.samples(), shape.rate);
+        let skipped = silence + samples;
+        self.part.skip(skipped, shape.rate);
+        self.timeline.skip(time_base.secs(skip.to_ticks), skipped as f64 / f64::from(shape.rate));
+        self.demux.go_on()?;
+        self.decoder.forget();
+        let tally = self.tally.clone();
+        let is_warm = |frame: &Frame| frame.time().is_none_or(|time| time >= skip.to_ticks);
+        loop {
+            self.held = self.decode()?;
+            if self.held.as_ref().is_none_or(is_warm) {
+                break;
+            }
+        }
+        // What a decoder complains of while it warms up is no damage.
+        self.tally = tally;
+        Ok(())
     }
 
     fn nothing_heard(&mut self) -> Failure {
@@ -146,14 +111,15 @@ impl<'h> Playback<'h> {
             Ok(true) => return failures::undecodable(format!("the audio ({codec}) is encrypted")),
             Ok(false) => {}
         }
-        if self.tally.packets == 0 {
+        let packets = self.tally.packets();
+        if packets == 0 {
             // The header speaks of a track, and nothing of it follows.
             return match self.demux.check_end(0.0) {
                 Err(failure) => failure,
                 Ok(()) => failures::no_audio(format!("its {codec} audio track is empty")),
             };
         }
-        failures::damaged(format!("none of {} packets of {codec} audio could be decoded", self.tally.packets))
+        failures::damaged(format!("none of {packets} packets of {codec} audio could be decoded"))
     }
 
     /// What the sound is made of at its start; it may change later.
@@ -189,7 +155,7 @@ impl<'h> Playback<'h> {
 
     /// Packets that were damaged and left out so far.
     pub(super) fn damaged_packets(&mut self) -> u64 {
-        u64::from(self.tally.damaged) + u64::from(self.demux.faults())
+        u64::from(self.tally.damaged()) + u64::from(self.demux.faults())
     }
 
     /// The track, as its packets come.
@@ -279,7 +245,7 @@ impl<'h> Playback<'h> {
             match self.decoder.receive() {
                 Ok(frame) if frame.samples() == 0 => {}
                 Ok(frame) => {
-                    self.tally.soundless = 0;
+                    self.tally.count_sound();
                     return Ok(Some(frame));
                 }
                 Err(AvError::END) => return Ok(None),
@@ -311,7 +277,7 @@ impl<'h> Playback<'h> {
 
     fn skip_damaged(&mut self) -> Result<(), Failure> {
         self.tally.count_damaged();
-        self.tally.check_damage(self.demux.faults(), ENOUGH_DAMAGED, self.timeline.length_secs())
+        self.tally.check_so_far(self.demux.faults(), self.timeline.length_secs())
     }
 }
 

@@ -50,6 +50,12 @@ impl Timeline {
         if hole > threshold && hole <= self.max_gap_secs { hole } else { 0.0 }
     }
 
+    /// Goes on at `at_secs` by the timestamps' clock, with `length_secs` of sound before it taken as put out.
+    pub(super) fn skip(&mut self, at_secs: f64, length_secs: f64) {
+        self.due_secs = Some(at_secs);
+        self.length_secs = length_secs;
+    }
+
     /// Seconds that were put out, silence included.
     pub(super) fn length_secs(&self) -> f64 {
         self.length_secs

@@ -11,6 +11,7 @@ mod loudness;
 mod maps;
 mod metadata;
 mod parts;
+mod skips;
 mod steady;
 mod timing;
 
