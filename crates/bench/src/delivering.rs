@@ -41,6 +41,8 @@ impl Delivering {
             },
             lease: Duration::from_secs(90),
             live_timeout: Duration::from_secs(5),
+            undelivered_margin: Duration::from_secs(3600),
+            undelivered_at_most: Duration::from_secs(80 * 3600),
             retry: RetryPolicy::standard(),
             max_retry_after: Duration::from_secs(24 * 3600),
             poll: Duration::from_secs(1),

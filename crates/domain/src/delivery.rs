@@ -144,8 +144,8 @@ pub struct Delivery {
     pub failures: u32,
     /// Whether its owner asked for it again.
     pub is_replay: bool,
-    /// Whether the file that the event names is gone by now.
-    pub is_file_gone: bool,
+    /// Until when the file that the event names can be fetched; in the past if it is gone, none if it names none.
+    pub file_until: Option<Timestamp>,
 }
 
 impl Delivery {

@@ -56,6 +56,10 @@ pub struct DeliverConfig {
     /// How long one attempt at a live event (`job.started`, `job.progress`) may take, and how long it may wait for
     /// its turn when it was claimed. A job's end is held behind one for at most twice this and 2 s.
     pub live_timeout: Duration,
+    /// How long the file that a delivered event names can be fetched from then on.
+    pub undelivered_margin: Duration,
+    /// But no longer than so long after the job's completion.
+    pub undelivered_at_most: Duration,
     /// When it is tried again.
     pub retry: RetryPolicy,
     /// The longest wait that a receiver's `Retry-After` can ask for.
@@ -227,6 +231,13 @@ impl DeliverLoop {
         }
     }
 
+    /// Has the files that these deliveries name kept for as long as promised from when their leases end: no attempt
+    /// succeeds later.
+    async fn keep_files(&self, leases: &mut [Lease<Delivery>]) -> Result<(), StoreError> {
+        let until = self.parts.clock.now().plus(self.config.lease + self.config.undelivered_margin);
+        self.parts.store.keep_claimed(leases, until, self.config.undelivered_at_most).await
+    }
+
     async fn give_back(&self, leases: Vec<Lease<Delivery>>) {
         let now = self.parts.clock.now();
         let (live, leases): (Vec<_>, Vec<_>) =
@@ -332,7 +343,7 @@ fn notice<'a>(lease: &'a Lease<Delivery>, at: Timestamp, keys: &'a SigningKeys) 
         at,
         signing: keys,
         is_replay: delivery.is_replay,
-        is_file_gone: delivery.is_file_gone,
+        is_file_gone: delivery.file_until.is_some_and(|until| until <= at),
         at_most: None,
     }
 }

@@ -269,6 +269,8 @@ impl Node {
             // what came of it.
             lease: 2 * (settings.webhook_timeout + settings.lease.max(Duration::from_secs(15))),
             live_timeout: settings.webhook_live_timeout.min(settings.webhook_timeout),
+            undelivered_margin: settings.undelivered_margin,
+            undelivered_at_most: settings.undelivered_retention,
             retry: RetryPolicy {
                 waits: settings.webhook_retry_waits.clone(),
                 jitter: settings.webhook_retry_jitter,

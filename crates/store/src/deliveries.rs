@@ -21,7 +21,8 @@ use crate::{Store, millis};
 macro_rules! delivery_columns {
     () => {
         "d.id, d.url, d.attempts, d.failures, d.is_replay, d.next_at, e.id AS event_id, e.key_id, e.sequence, \
-         e.job_id, e.kind, e.body, e.created_at, (SELECT o.swept FROM jobs o WHERE o.id = d.job_id) AS swept "
+         e.job_id, e.kind, e.body, e.created_at, \
+         (SELECT CASE o.swept WHEN 0 THEN o.expires_at ELSE 0 END FROM jobs o WHERE o.id = d.job_id) AS file_until "
     };
 }
 pub(crate) use delivery_columns;
@@ -189,8 +190,6 @@ pub(crate) fn delivery_from_row(row: &Row) -> Result<Delivery, StoreError> {
     let event = event_from_row(row)?;
     let id: String = row.get("id")?;
     let read = || {
-        // 2 while they are being deleted.
-        let is_swept = row.get::<i64>("swept")? != 0;
         Ok(Delivery {
             id: row.parse("id", DeliveryId::parse)?,
             url: row.parse("url", WebUrl::parse)?,
@@ -198,7 +197,7 @@ pub(crate) fn delivery_from_row(row: &Row) -> Result<Delivery, StoreError> {
             failures: row.number("failures")?,
             is_replay: row.get::<i64>("is_replay")? == 1,
             // An event of a failure names none.
-            is_file_gone: is_swept && event.kind == EventKind::Completed,
+            file_until: row.time("file_until")?.filter(|_| event.kind == EventKind::Completed),
             event,
         })
     };

@@ -1,8 +1,9 @@
 //! How long things are kept: results, rows, tokens.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use domain::{JobId, Timestamp};
+use domain::{Delivery, JobId, Lease, Timestamp};
 
 use crate::error::StoreError;
 use crate::rows::Rows;
@@ -11,6 +12,9 @@ use crate::{Store, duration_millis, millis};
 
 /// Rows that one transaction deletes: few enough that others wait no longer than for any other write.
 const TRIMMED_AT_ONCE: i64 = 500;
+
+/// Until when a delivery's file is there that was swept: as `delivery_columns` has it.
+const GONE: Timestamp = Timestamp::from_millis(0);
 
 impl Store {
     /// Keeps results longer whose event nobody has yet: those that expire before `now + margin` expire then, but
@@ -23,13 +27,52 @@ impl Store {
         margin: Duration,
         at_most: Duration,
     ) -> Result<u64, StoreError> {
+        // Locked in the order of their ids, as by `keep_claimed`.
         let update = sql("UPDATE jobs SET expires_at = \
                  CASE WHEN finished_at + $2 < $1 THEN finished_at + $2 ELSE $1 END \
-             WHERE expires_at IS NOT NULL AND swept = 0 AND expires_at < $1 \
-             AND state = 'completed' AND expires_at < finished_at + $2 \
-             AND EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = jobs.id AND d.state = 'pending')");
+             WHERE id IN (SELECT j.id FROM jobs j \
+                 WHERE j.expires_at IS NOT NULL AND j.swept = 0 AND j.expires_at < $1 \
+                 AND j.state = 'completed' AND j.expires_at < j.finished_at + $2 \
+                 AND EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.state = 'pending') \
+                 ORDER BY j.id {for_update})");
         let until = millis(now.plus(margin));
         self.database.execute(update.bind(until).bind(duration_millis(at_most))).await
+    }
+
+    /// The same for what is about to be sent: the files that these deliveries name are kept until `until`, whatever
+    /// the last [`Store::keep_undelivered`] foresaw, and the deliveries are told until when that is. What is swept
+    /// stays gone.
+    pub async fn keep_claimed(
+        &self,
+        leases: &mut [Lease<Delivery>],
+        until: Timestamp,
+        at_most: Duration,
+    ) -> Result<(), StoreError> {
+        let is_short =
+            |lease: &Lease<Delivery>| lease.item.file_until.is_some_and(|at| at > GONE && at < until);
+        let mut short: Vec<_> = leases.iter_mut().filter(|lease| is_short(lease)).collect();
+        if short.is_empty() {
+            return Ok(());
+        }
+        let jobs = Rows::ids(short.iter().map(|lease| lease.item.event.job.as_str()));
+        let select = "SELECT o.id, o.finished_at, o.expires_at FROM jobs o \
+             WHERE o.swept = 0 AND o.id IN (SELECT r.id FROM {rows}) ORDER BY o.id {for_update}";
+        let mut tx = self.database.begin().await?;
+        let mut kept = HashMap::new();
+        for row in tx.fetch(sql_over(jobs, select)).await? {
+            let longest = row.get::<i64>("finished_at")?.saturating_add(duration_millis(at_most));
+            let until = row.get::<i64>("expires_at")?.max(longest.min(millis(until)));
+            kept.insert(row.get::<String>("id")?, until);
+        }
+        let rows = Rows::ids(kept.keys().map(String::as_str)).int("until", kept.values().copied());
+        let update = "UPDATE jobs SET expires_at = r.until FROM {rows} WHERE jobs.id = r.id";
+        tx.execute(sql_over(rows, update)).await?;
+        tx.commit().await?;
+        for lease in &mut short {
+            let until = kept.get(lease.item.event.job.as_str());
+            lease.item.file_until = Some(until.map_or(GONE, |until| Timestamp::from_millis(*until)));
+        }
+        Ok(())
     }
 
     /// Ended jobs whose files may go now: results past their expiry, and whatever failed jobs left behind. From here

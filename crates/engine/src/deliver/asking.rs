@@ -101,6 +101,11 @@ async fn claim(deliver: Arc<DeliverLoop>, endpoint: DueEndpoint, limit: usize, l
     let now = parts.clock.now();
     match parts.store.claim_deliveries(&parts.node, &endpoint.id, limit, lease, now).await {
         Ok(mut leases) => {
+            if let Err(cause) = deliver.keep_files(&mut leases).await {
+                tracing::warn!(%cause, "what deliveries name could not be kept; trying again");
+                deliver.give_back(leases).await;
+                return Answer::Silence;
+            }
             deliver.add_live(&endpoint, limit.min(leases.len() + live_room), &mut leases).await;
             Answer::Claimed { endpoint, limit, leases }
         }

@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use domain::*;
 
-use crate::house::{House, Outcome, patiently};
+use crate::house::{House, MARGIN, Outcome, RETENTION, patiently};
 
 /// Answers as told, 200 when nothing is left to tell; keeps what it was given.
 #[derive(Default)]
 struct ScriptedReceiver {
     answers: Mutex<VecDeque<(u16, Option<Duration>)>>,
     seen: Mutex<Vec<(EventId, u32, Timestamp)>>,
+    /// Which of them said that the file is gone.
+    said_gone: Mutex<Vec<bool>>,
 }
 
 impl ScriptedReceiver {
     fn answering(answers: impl IntoIterator<Item = (u16, Option<Duration>)>) -> Arc<Self> {
-        Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), seen: Mutex::default() })
+        Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), ..Self::default() })
     }
 
     fn seen(&self) -> Vec<(EventId, u32, Timestamp)> {
@@ -27,6 +29,7 @@ impl Notifier for ScriptedReceiver {
     fn send<'a>(&'a self, notice: Notice<'a>) -> BoxFuture<'a, SendOutcome> {
         assert_eq!(notice.signing.secrets.len(), 1, "signed with the key's secret");
         self.seen.lock().expect("what was seen").push((notice.event.id.clone(), notice.attempt, notice.at));
+        self.said_gone.lock().expect("what was said").push(notice.is_file_gone);
         let (status, retry_after) =
             self.answers.lock().expect("the script").pop_front().unwrap_or((200, None));
         Box::pin(async move {
@@ -105,5 +108,37 @@ async fn retry_after_makes_a_wait_longer_within_a_bound_and_never_shorter() {
         house.clock.turn(Duration::from_secs(1));
         patiently(async || (receiver.seen().len() == 2).then_some(())).await;
         deliver.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_replay_names_is_there_for_the_whole_margin_or_it_says_that_it_is_gone() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    // No sweep comes between, which would keep or delete.
+    for (asked_after, is_gone) in [
+        (RETENTION - HOUR / 2, false),
+        (RETENTION, false),
+        (RETENTION + HOUR / 2, false),
+        (80 * HOUR - MARGIN - HOUR, false),
+        (80 * HOUR, true),
+    ] {
+        let house = House::new().await;
+        let job = completed(&house).await;
+        let receiver = ScriptedReceiver::answering([]);
+        let deliver = house.deliver(receiver.clone());
+        let delivered = async |attempts| {
+            let recorded = async || Some(recorded(&house, &job).await);
+            patiently(async || recorded().await.filter(|one| one.attempts.len() == attempts)).await
+        };
+        let first = delivered(1).await;
+        house.clock.turn(asked_after);
+        let now = house.clock.now();
+        let replayed = house.store.replay(&house.key, &first.delivery.id, now).await.expect("asked");
+        assert_eq!(replayed, store::Replayed::Waiting);
+        delivered(2).await;
+        deliver.stop().await;
+        assert_eq!(*receiver.said_gone.lock().expect("what was said"), [false, is_gone], "{asked_after:?}");
+        let JobState::Completed(done) = house.job(&job).await.state else { panic!("it was completed") };
+        assert_eq!(done.expires_at >= now.plus(MARGIN), !is_gone, "there until {:?}", done.expires_at);
     }
 }

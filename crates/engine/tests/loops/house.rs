@@ -157,6 +157,8 @@ impl House {
             },
             lease: Duration::from_secs(60),
             live_timeout: Duration::from_secs(5),
+            undelivered_margin: MARGIN,
+            undelivered_at_most: Duration::from_secs(80 * 3600),
             retry: RetryPolicy { jitter: 0.0, ..RetryPolicy::standard() },
             max_retry_after: Duration::from_secs(24 * 3600),
             poll: Duration::from_millis(10),

@@ -104,8 +104,29 @@ async fn a_replay_finds_a_result_either_kept_or_gone(world: World) {
     assert_eq!(world.expires_at(&early).await, hours(25));
     let mut sent = world.send(2, LONG, hours(24)).await;
     sent.sort_by_key(|delivery| delivery.item.event.job == late.item.id);
-    let gone: Vec<bool> = sent.iter().map(|delivery| delivery.item.is_file_gone).collect();
-    assert_eq!(gone, [false, true], "it is said before the files are deleted");
+    assert_eq!(sent[0].item.file_until, Some(hours(25)));
+    assert!(sent[1].item.file_until < Some(NOW), "it is said before the files are deleted");
+}
+
+async fn what_is_claimed_is_kept_up_to_the_bound_and_stays_gone_once_it_is(world: World) {
+    let lease = world.undelivered().await;
+    let claimed = world.send(1, LONG, NOW).await;
+    let keep = async |until| {
+        let mut claimed = claimed.clone();
+        world.store.keep_claimed(&mut claimed, until, AT_MOST).await.expect("kept");
+        (claimed[0].item.file_until.expect("it names one"), world.expires_at(&lease).await)
+    };
+    for (until, kept) in
+        [(hours(23), hours(24)), (hours(25), hours(25)), (hours(79), hours(79)), (hours(81), hours(80))]
+    {
+        // What this claim read was 24 hours; what is kept meanwhile stays.
+        let told = if until < hours(24) { hours(24) } else { kept };
+        assert_eq!(keep(until).await, (told, kept), "until {until:?}");
+    }
+    assert_eq!(keep(hours(30)).await, (hours(80), hours(80)), "an expiry moved earlier");
+    assert_eq!(world.take(hours(80)).await, std::slice::from_ref(&lease.item.id));
+    let (told, expires_at) = keep(hours(81)).await;
+    assert!(told < NOW && expires_at == hours(80), "what is being deleted was kept");
 }
 
 async fn what_a_failed_job_left_may_go_at_once_and_what_runs_stays(world: World) {
@@ -191,6 +212,7 @@ on_both! {
     a_delivered_result_expires_when_it_was_said_to
     what_was_swept_is_swept_once_and_not_kept
     a_replay_finds_a_result_either_kept_or_gone
+    what_is_claimed_is_kept_up_to_the_bound_and_stays_gone_once_it_is
     endpoints_and_replays_are_trimmed_once_nothing_is_left_of_them
     what_a_failed_job_left_may_go_at_once_and_what_runs_stays
     only_old_swept_and_delivered_jobs_are_trimmed_with_all_that_is_theirs

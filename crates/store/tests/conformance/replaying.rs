@@ -84,7 +84,7 @@ async fn a_replay_is_numbered_on_and_begins_its_retries_anew(world: World) {
     assert_eq!(world.send(1, LONG, later.minus(secs(1))).await, []);
     let lease = world.send(1, LONG, later).await.remove(0);
     assert_eq!((&lease.item.id, lease.attempt), (&id, 2));
-    assert!(lease.item.is_replay && lease.item.failures == 0 && !lease.item.is_file_gone);
+    assert!(lease.item.is_replay && lease.item.failures == 0 && lease.item.file_until > Some(later));
     assert_eq!(replay(&key).await, Replayed::Waiting, "it is under way");
     let group = [(lease.clone(), answered(&lease, 200), Next::Delivered, EndpointVerdict::Succeeded)];
     assert_eq!(world.store.record_attempts(&group, later).await.expect("recorded"), [true]);
@@ -92,7 +92,7 @@ async fn a_replay_is_numbered_on_and_begins_its_retries_anew(world: World) {
     world.store.mark_swept(std::slice::from_ref(&lease.item.event.job)).await.expect("marked");
     assert_eq!(replay(&key).await, Replayed::Waiting, "what was delivered can be replayed");
     let lease = world.send(1, LONG, later).await.remove(0);
-    assert_eq!((lease.attempt, lease.item.is_file_gone), (3, true));
+    assert!(lease.attempt == 3 && lease.item.file_until < Some(NOW));
 }
 
 async fn many_are_replayed_page_by_page(world: World) {

@@ -36,7 +36,7 @@ fn lease(endpoint: &DueEndpoint) -> Lease<Delivery> {
         attempts: 0,
         failures: 0,
         is_replay: false,
-        is_file_gone: false,
+        file_until: None,
     };
     Lease { item, attempt: 1, holder: NodeId::from_random([0; 8]) }
 }
