@@ -1,15 +1,17 @@
 //! FLAC by several encoders at once. Its frames depend on nothing but their own samples and their number, so that runs
-//! of frames are encoded on threads and put in order again: the result is the same, whatever the number of threads.
+//! of frames are encoded on threads and put in order again: the result is the same, whatever the number of threads. The
+//! checksum over all samples, which must be taken in order, has a thread of its own.
 #![allow(unsafe_code)] // samples are read through a raw pointer.
 
 use std::collections::VecDeque;
 use std::slice;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
 
 use super::codec::Codec;
 use super::ffi::{AvError, Frame, Layout};
-use super::flac::{Totals, renumbered};
+use super::flac::{Heard, Totals, renumbered};
 use super::packet::Packet;
 use super::quality::{Encoding, Spending};
 
@@ -23,7 +25,7 @@ type Encoded = (Vec<u8>, u32);
 
 /// Frames on their way to an encoder, and the number of the first.
 struct Run {
-    frames: Vec<Frame>,
+    frames: Arc<Vec<Frame>>,
     first: u64,
 }
 
@@ -42,7 +44,7 @@ pub(super) struct Crew {
     /// Who has runs that are not muxed yet, in their order.
     busy: VecDeque<usize>,
     totals: Totals,
-    bits: u32,
+    listener: Listener,
 }
 
 impl Crew {
@@ -56,7 +58,7 @@ impl Crew {
             handed: 0,
             busy: VecDeque::new(),
             totals: Totals::new(),
-            bits,
+            listener: Listener::start(bits, threads as usize * RUNS_EACH)?,
         })
     }
 
@@ -66,7 +68,6 @@ impl Crew {
         frame: Frame,
         sink: impl FnMut(&[u8], u32) -> Result<(), AvError>,
     ) -> Result<(), AvError> {
-        self.hear(&frame);
         self.gathered.push(frame);
         if self.gathered.len() == RUN_FRAMES { self.hand_over(sink) } else { Ok(()) }
     }
@@ -81,26 +82,7 @@ impl Crew {
         while !self.busy.is_empty() {
             self.collect(&mut sink)?;
         }
-        Ok(self.totals.streaminfo(begun))
-    }
-
-    fn hear(&mut self, frame: &Frame) {
-        /// Bytes of a sample as FLAC's checksum takes it.
-        const DEEP_BYTES: usize = 3;
-        let raw = frame.get();
-        let count = frame.samples() as usize * usize::try_from(raw.ch_layout.nb_channels).unwrap_or(0);
-        let is_deep = self.bits > 16;
-        let size = if is_deep { 4 } else { 2 };
-        // SAFETY: a frame for this encoder has `count` interleaved samples of so many bytes, in little endian on all
-        // machines that have a jail.
-        let bytes = unsafe { slice::from_raw_parts(raw.data[0].cast_const(), count * size) };
-        if !is_deep {
-            return self.totals.hear(bytes, frame.samples());
-        }
-        // Of the four bytes of a sample the upper three carry sound.
-        let mut packed = Vec::with_capacity(count * DEEP_BYTES);
-        bytes.chunks_exact(size).for_each(|sample| packed.extend_from_slice(&sample[size - DEEP_BYTES..]));
-        self.totals.hear(&packed, frame.samples());
+        Ok(self.totals.streaminfo(self.listener.finish()?, begun))
     }
 
     fn hand_over(&mut self, sink: impl FnMut(&[u8], u32) -> Result<(), AvError>) -> Result<(), AvError> {
@@ -110,7 +92,8 @@ impl Crew {
         if self.busy.len() == self.workers.len() * RUNS_EACH {
             self.collect(sink)?;
         }
-        let frames = std::mem::take(&mut self.gathered);
+        let frames = Arc::new(std::mem::take(&mut self.gathered));
+        self.listener.hear(&frames);
         let count = frames.len() as u64;
         let turn = (self.handed / RUN_FRAMES as u64) as usize % self.workers.len();
         // A worker that is gone has said why, or panicked; both are seen when it is asked for what it encoded.
@@ -130,6 +113,56 @@ impl Crew {
         }
         Ok(())
     }
+}
+
+/// Who takes the checksum.
+struct Listener {
+    frames: SyncSender<Arc<Vec<Frame>>>,
+    thread: JoinHandle<Heard>,
+}
+
+impl Listener {
+    /// At most so many runs wait for it.
+    fn start(bits: u32, runs: usize) -> Result<Self, AvError> {
+        let (frames, to_hear) = sync_channel::<Arc<Vec<Frame>>>(runs);
+        let listen = move || {
+            let mut heard = Heard::new();
+            to_hear.iter().for_each(|run| run.iter().for_each(|frame| hear(&mut heard, frame, bits)));
+            heard
+        };
+        let thread = thread::Builder::new().name("flac-md5".to_owned()).spawn(listen);
+        Ok(Self { frames, thread: thread.map_err(|_| AvError::MEMORY)? })
+    }
+
+    fn hear(&self, frames: &Arc<Vec<Frame>>) {
+        // It is gone only if it panicked, which is seen at the end.
+        let _ = self.frames.send(Arc::clone(frames));
+    }
+
+    fn finish(self) -> Result<Heard, AvError> {
+        drop(self.frames);
+        self.thread.join().map_err(|_| AvError::STOP)
+    }
+}
+
+/// Interleaved samples of so many bits, as FLAC's checksum takes them.
+fn hear(heard: &mut Heard, frame: &Frame, bits: u32) {
+    /// Bytes of a deep sample.
+    const DEEP_BYTES: usize = 3;
+    let raw = frame.get();
+    let count = frame.samples() as usize * usize::try_from(raw.ch_layout.nb_channels).unwrap_or(0);
+    let is_deep = bits > 16;
+    let size = if is_deep { 4 } else { 2 };
+    // SAFETY: a frame for this encoder has `count` interleaved samples of so many bytes, in little endian on all
+    // machines that have a jail.
+    let bytes = unsafe { slice::from_raw_parts(raw.data[0].cast_const(), count * size) };
+    if !is_deep {
+        return heard.hear(bytes, frame.samples());
+    }
+    // Of the four bytes of a sample the upper three carry sound.
+    let mut packed = Vec::with_capacity(count * DEEP_BYTES);
+    bytes.chunks_exact(size).for_each(|sample| packed.extend_from_slice(&sample[size - DEEP_BYTES..]));
+    heard.hear(&packed, frame.samples());
 }
 
 impl Worker {

@@ -286,6 +286,8 @@ impl Frame {
 
 // SAFETY: it is owned alone; the count of who shares its samples is atomic.
 unsafe impl Send for Frame {}
+// SAFETY: through a shared one it is only read; an encoder that keeps its samples counts itself among those who do.
+unsafe impl Sync for Frame {}
 
 impl Drop for Frame {
     fn drop(&mut self) {

@@ -59,10 +59,27 @@ fn write_number(into: &mut Vec<u8>, number: u64) {
     into.extend((0..following).rev().map(|place| 0x80 | (number >> (6 * place)) as u8 & 0x3f));
 }
 
-/// What the header of the whole says once all is known.
-pub(super) struct Totals {
+/// What went in.
+pub(super) struct Heard {
     md5: Md5,
     samples: u64,
+}
+
+impl Heard {
+    /// Nothing yet.
+    pub(super) fn new() -> Self {
+        Self { md5: Md5::new(), samples: 0 }
+    }
+
+    /// Samples go in: interleaved, little endian, in as many bytes as their bits need.
+    pub(super) fn hear(&mut self, bytes: &[u8], samples: u32) {
+        self.md5.update(bytes);
+        self.samples += u64::from(samples);
+    }
+}
+
+/// What came out. With what went in, the header of the whole says so once all is known.
+pub(super) struct Totals {
     least_frame_bytes: usize,
     most_frame_bytes: usize,
 }
@@ -70,13 +87,7 @@ pub(super) struct Totals {
 impl Totals {
     /// Of nothing yet.
     pub(super) fn new() -> Self {
-        Self { md5: Md5::new(), samples: 0, least_frame_bytes: usize::MAX, most_frame_bytes: 0 }
-    }
-
-    /// Samples go in: interleaved, little endian, in as many bytes as their bits need.
-    pub(super) fn hear(&mut self, bytes: &[u8], samples: u32) {
-        self.md5.update(bytes);
-        self.samples += u64::from(samples);
+        Self { least_frame_bytes: usize::MAX, most_frame_bytes: 0 }
     }
 
     /// A frame comes out.
@@ -85,18 +96,18 @@ impl Totals {
         self.most_frame_bytes = self.most_frame_bytes.max(frame.len());
     }
 
-    /// Completes a STREAMINFO; `None` if it is none.
-    pub(super) fn streaminfo(self, begun: &[u8]) -> Option<[u8; STREAMINFO_BYTES]> {
+    /// Completes a STREAMINFO with what went in; `None` if it is none.
+    pub(super) fn streaminfo(self, heard: Heard, begun: &[u8]) -> Option<[u8; STREAMINFO_BYTES]> {
         let mut made: [u8; STREAMINFO_BYTES] = begun.try_into().ok()?;
         if self.most_frame_bytes > 0 {
             made[4..7].copy_from_slice(&self.least_frame_bytes.to_be_bytes()[5..]);
             made[7..10].copy_from_slice(&self.most_frame_bytes.to_be_bytes()[5..]);
         }
         // 36 bits, of which 0 says that they are not known.
-        let samples = Some(self.samples).filter(|samples| *samples < 1 << 36).unwrap_or(0);
+        let samples = Some(heard.samples).filter(|samples| *samples < 1 << 36).unwrap_or(0);
         made[13] = made[13] & 0xf0 | (samples >> 32) as u8;
         made[14..18].copy_from_slice(&(samples as u32).to_be_bytes());
-        made[18..].copy_from_slice(&self.md5.finalize());
+        made[18..].copy_from_slice(&heard.md5.finalize());
         Some(made)
     }
 }
