@@ -219,6 +219,11 @@ mod tests {
             assert_eq!(last.ceiling(), None, "nothing is limited: {last:?}");
             assert!((last.gain_db - 1.95).abs() < 1e-5, "all that the ceiling leaves room for: {last:?}");
             assert_eq!(last.corrected(last.expected()), None, "it ends, although it is too quiet");
+            let report = last.report(last.expected(), 1.0, None);
+            let LoudnessReport::Normalized { limited_db, shortfall_lu, .. } = report else {
+                panic!("it was normalised");
+            };
+            assert!(limited_db == 0.0 && (shortfall_lu - 2.05).abs() < 1e-5, "{shortfall_lu} LU are missing");
         }
     }
 
