@@ -87,6 +87,7 @@ impl<'h> Playback<'h> {
         check_usable(&shape)?;
         let silence = self.timeline.place(Some(time_base.secs(at)), held.samples(), shape.rate);
         let skipped = silence + samples;
+        self.heard = samples;
         self.part.skip(skipped, shape.rate);
         self.timeline.skip(time_base.secs(skip.to_ticks), skipped as f64 / f64::from(shape.rate));
         self.demux.go_on()?;

@@ -3,6 +3,7 @@
 use domain::FailureCode;
 
 use super::parts::{part, pcm};
+use super::timing::{itunes_mark, overwrite};
 use super::*;
 
 /// Tone and noise, different in each second and channel.
@@ -16,9 +17,9 @@ const PARTS: [(f64, Option<f64>); 4] =
     [(14.234_567, Some(16.5)), (29.5, None), (20.0, Some(20.001)), (19.2, Some(19.3))];
 
 /// A way to write the sound.
-type Writing = (&'static str, &'static str, &'static [&'static str]);
+type Writing<'a> = (&'a str, &'a str, &'a [&'a str]);
 
-const EXACT: [Writing; 10] = [
+const EXACT: [Writing<'static>; 10] = [
     ("pcm", "mov", &["-c:a", "pcm_s16le"]),
     ("pcm, 24 bits", "mov", &["-c:a", "pcm_s24be"]),
     ("alac", "mp4", &["-c:a", "alac"]),
@@ -31,14 +32,14 @@ const EXACT: [Writing; 10] = [
     ("aac, 44.1 kHz", "mov", &["-c:a", "aac", "-aac_pns", "0", "-ar", "44100"]),
 ];
 /// What decoders make of them depends on all that they have heard: noise that they invent, levels that they predict.
-const NEAR: [Writing; 4] = [
+const NEAR: [Writing<'static>; 4] = [
     ("aac with noise substitution", "mp4", &["-c:a", "aac", "-b:a", "64k"]),
     ("opus", "mp4", &["-c:a", "libopus", "-b:a", "96k"]),
     ("opus for speech", "mp4", &["-c:a", "libopus", "-b:a", "20k", "-application", "voip"]),
     ("ac3", "mp4", &["-c:a", "ac3", "-b:a", "192k"]),
 ];
 
-fn made((name, extension, codec): Writing) -> tempfile::NamedTempFile {
+fn made((name, extension, codec): Writing<'_>) -> tempfile::NamedTempFile {
     let file = tempfile::Builder::new().suffix(&format!(".{extension}")).tempfile().expect("a file");
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", PICTURE, "-f", "lavfi", "-i", SOUND]);
@@ -56,7 +57,7 @@ fn heard(file: &Path, output: OutputSpec) -> Result<(Vec<u8>, u64), Failure> {
 }
 
 /// Each part as it is made, and as it lies in the whole, where its bytes begin in that too.
-fn each_part(source: Writing, mut check: impl FnMut(&str, Vec<u8>, &[u8], usize)) {
+fn each_part(source: Writing<'_>, mut check: impl FnMut(&str, Vec<u8>, &[u8], usize)) {
     let file = made(source);
     let (whole, whole_bytes) = heard(file.path(), OutputSpec::plain(AudioFormat::Wav)).expect("the whole");
     let rate = f64::from(probe(file.path()).1);
@@ -120,6 +121,20 @@ fn a_part_behind_a_hole_is_counted_from_the_begin() {
     let (whole, _) = heard(file.path(), OutputSpec::plain(AudioFormat::Wav)).expect("the whole");
     let (late, _) = heard(file.path(), part(AudioFormat::Wav, 20.0, Some(21.0))).expect("a part");
     assert!(late == whole[20 * 48_000 * FRAME_BYTES..21 * 48_000 * FRAME_BYTES]);
+}
+
+#[test]
+fn a_late_part_ends_where_itunes_says() {
+    const SOUND: u64 = 30 * 48_000;
+    let mark = itunes_mark(768, SOUND);
+    let comment = format!("comment={}", "x".repeat(mark.len() - 20));
+    let codec = ["-c:a", "aac", "-aac_pns", "0", "-use_editlist", "0", "-metadata", &comment];
+    let file = made(("itunes", "m4a", &codec));
+    overwrite(file.path(), b"\xa9cmt", &mark);
+    let (whole, _) = heard(file.path(), OutputSpec::plain(AudioFormat::Wav)).expect("the whole");
+    assert_eq!(whole.len(), SOUND as usize * FRAME_BYTES);
+    let (late, _) = heard(file.path(), part(AudioFormat::Wav, 29.5, None)).expect("a part");
+    assert!(late == whole[29 * 48_000 * FRAME_BYTES + 24_000 * FRAME_BYTES..]);
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn a_late_start_and_a_hole_are_silence() {
 }
 
 /// Writes `to` where `from` stands last, and over what follows.
-fn overwrite(path: &Path, from: &[u8], to: &[u8]) {
+pub(super) fn overwrite(path: &Path, from: &[u8], to: &[u8]) {
     let mut bytes = std::fs::read(path).expect("a file");
     let at = bytes.windows(from.len()).rposition(|window| window == from).expect("what is to be replaced");
     bytes[at..at + to.len()].copy_from_slice(to);
@@ -71,13 +71,13 @@ fn shift(later: &[i16], sooner: &[i16]) -> usize {
     (0..12_000).max_by_key(likeness).expect("shifts")
 }
 
-/// An mp4's tag with iTunes' mark, without the size: 1024 samples before the sound, 616 behind it, and 264,600 of it.
-fn itunes_mark() -> Vec<u8> {
+/// An mp4's tag with iTunes' mark, without the size: 1024 samples before the sound, so many behind it, and so many of it.
+pub(super) fn itunes_mark(behind: u64, sound: u64) -> Vec<u8> {
     let atom = |name: &str, body: &str| {
         let size = u32::try_from(8 + body.len()).expect("a size");
         [&size.to_be_bytes(), name.as_bytes(), body.as_bytes()].concat()
     };
-    let text = format!(" 00000000 00000400 00000268 {:016X}", 264_600);
+    let text = format!(" 00000000 00000400 {behind:08X} {sound:016X}");
     [
         b"----".to_vec(),
         atom("mean", "\0\0\0\0com.apple.iTunes"),
@@ -92,7 +92,7 @@ fn what_the_container_says_of_the_edges_is_heeded_where_libav_does_not() {
     const SOUND: u64 = 264_600;
     /// Of silence, to fill the last frame.
     const FILL: u64 = 616;
-    let mark = itunes_mark();
+    let mark = itunes_mark(FILL, SOUND);
     // As long a tag, head and all.
     let comment = format!("-use_editlist 0 -metadata comment={}", "x".repeat(mark.len() - 20));
     let delay: &[u8] = b"\x56\xaa\x84\x01\x62\x4f\x13";
