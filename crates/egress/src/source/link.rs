@@ -17,7 +17,8 @@ const LEAST_MEASURED_BYTES: u64 = 32 << 10;
 const WIDEST_GAP_BYTES: u64 = 1 << 20;
 /// Taken for the product of rate and round trip until both are measured.
 const GUESSED_GAP_BYTES: u64 = 64 << 10;
-/// So many broken answers to requests for several parts, before any good one, are a refusal.
+/// So many broken answers in a row to requests for several parts are a refusal: hosts and what lies before them may cut
+/// such a body short, always at the same length, that send each single range whole.
 const BROKEN_TRIES: u32 = 2;
 
 /// Whether the host answers requests for several ranges.
@@ -36,6 +37,7 @@ pub(crate) struct Link {
     round_trip: Option<Duration>,
     bytes_per_sec: Option<f64>,
     multi: Multi,
+    /// Since the last whole answer in parts.
     broken_tries: u32,
     connections: usize,
 }
@@ -124,7 +126,7 @@ impl Link {
         }
     }
 
-    /// The host answers in parts.
+    /// The host answers in parts: others may be asked for at once. Whether they come to an end is yet to be seen.
     pub(crate) fn multi_works(&mut self) {
         if self.multi != Multi::Refused {
             self.multi = Multi::Works;
@@ -136,13 +138,20 @@ impl Link {
         self.multi = Multi::Refused;
     }
 
-    /// A request for several parts broke, as any request may.
-    pub(crate) fn multi_broke(&mut self) {
+    /// An answer in parts came to its end.
+    pub(crate) fn multi_was_whole(&mut self) {
+        self.broken_tries = 0;
+    }
+
+    /// A request for several parts broke, as any request may. Whether it was once too often, so that they are refused.
+    /// A host that has sent parts and then is busy says nothing about parts.
+    pub(crate) fn multi_broke(&mut self, is_busy: bool) -> bool {
         self.learnt_nothing();
-        self.broken_tries += u32::from(self.multi == Multi::Untried);
+        self.broken_tries += u32::from(!(is_busy && self.multi == Multi::Works));
         if self.broken_tries >= BROKEN_TRIES {
             self.multi_refused();
         }
+        self.multi == Multi::Refused
     }
 
     /// The host is busy: it is asked for less at once.
@@ -203,19 +212,33 @@ mod tests {
 
     #[test]
     fn a_host_that_breaks_on_parts_is_not_asked_for_ever() {
-        let mut link = measured(20, 4e6);
-        for _ in 0..BROKEN_TRIES {
-            assert!(link.tries_multi());
-            link.multi_broke();
+        for has_begun in [false, true] {
+            let mut link = measured(20, 4e6);
+            for is_refused in [false, true] {
+                link.tries_multi();
+                if has_begun {
+                    link.multi_works();
+                }
+                assert_eq!(link.multi_broke(false), is_refused, "{has_begun}");
+            }
+            assert_eq!(link.policy(&config(), MB).max_parts, 1);
         }
-        assert_eq!(link.policy(&config(), MB).max_parts, 1);
+    }
+
+    #[test]
+    fn what_breaks_now_and_then_or_is_busy_may_still_give_parts() {
         let mut link = measured(20, 4e6);
         link.tries_multi();
         link.multi_works();
         for _ in 0..10 {
-            link.multi_broke();
+            assert!(!link.multi_broke(false));
+            link.multi_was_whole();
+            assert!(!link.multi_broke(true));
         }
-        assert_eq!(link.policy(&config(), MB).max_parts, 100, "it is known to work");
+        assert_eq!(link.policy(&config(), MB).max_parts, 100);
+        let mut link = measured(20, 4e6);
+        assert!(!link.multi_broke(true));
+        assert!(link.multi_broke(true), "busy whenever parts are asked for, and never anything else");
     }
 
     #[test]

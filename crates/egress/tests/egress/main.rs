@@ -13,6 +13,7 @@ mod signing;
 mod source_access;
 mod source_hosts;
 mod source_limits;
+mod source_parts;
 mod source_plan;
 mod source_spool;
 mod tls;

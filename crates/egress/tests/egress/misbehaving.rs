@@ -1,5 +1,5 @@
 //! Hosts that misbehave, each with what comes of it. What they make of requests for several ranges is in
-//! [`crate::source_plan`], HTTP/2's own in [`crate::http2`], a certificate with a wrong name in [`crate::tls`].
+//! [`crate::source_parts`], HTTP/2's own in [`crate::http2`], a certificate with a wrong name in [`crate::tls`].
 
 use std::time::Duration;
 

@@ -84,19 +84,23 @@ impl Seat {
         let mut state = self.prefetch.state();
         let is_short = state.land(self.id);
         let error = match brought {
-            Ok(_) if !is_short || state.whole.is_some() => return,
+            Ok(_) if !is_short || state.whole.is_some() => {
+                if self.is_multi {
+                    state.link.multi_was_whole();
+                }
+                return;
+            }
             // Parts that were left out, or all of the file instead of parts.
             Ok(_) if self.is_multi => return state.link.multi_refused(),
             Ok(new) if new >= USEFUL_BYTES => return,
             Ok(_) => FetchError::Short,
+            // All has come, and then it broke: some hosts leave out the last boundary.
+            Err(error) if !is_short && error.is_transient() && !error.is_busy() => return,
             Err(error) => error,
         };
-        if self.is_multi {
-            if error.is_no_to_parts() {
-                tracing::debug!(%error, "no more requests for several ranges");
-                return state.link.multi_refused();
-            }
-            state.link.multi_broke();
+        if self.is_multi && error.is_no_to_parts() {
+            tracing::debug!(%error, "no more requests for several ranges");
+            return state.link.multi_refused();
         }
         if error.is_busy() {
             state.link.is_busy();
@@ -106,6 +110,11 @@ impl Seat {
             return;
         }
         state.epoch += 1;
+        // A request for one range will show whether it is the parts.
+        if self.is_multi && error.is_transient() && state.link.multi_broke(error.is_busy()) {
+            tracing::debug!(%error, "no more requests for several ranges");
+            return;
+        }
         match state.patience.wait_after(error, &self.prefetch.fetcher.config) {
             Ok(wait) => state.quiet_until = Some(Instant::now() + wait),
             Err(error) => state.failed = Some(error.into_failure()),

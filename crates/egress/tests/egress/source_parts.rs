@@ -1,0 +1,156 @@
+//! Requests for several ranges: hosts that do not serve them, serve them badly, or in their own way.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use testkit::host::{Reply, Seen, Step};
+
+use crate::kit::config;
+use crate::source_plan::{PARTS, TAG, is_multi, opened, opened_with, read_planned, sound};
+
+#[tokio::test]
+async fn a_host_that_does_not_serve_parts_is_asked_for_them_once() {
+    type No = fn(&Seen, &[u8]) -> Reply;
+    let refusals: [(&str, No); 14] = [
+        ("all of it", |_, file| Reply::new(200, &[TAG], file)),
+        ("416", |_, file| {
+            Reply::new(416, &[TAG, ("content-range", &format!("bytes */{}", file.len()))], b"")
+        }),
+        ("416 without a word", |_, _| Reply::new(416, &[TAG], b"")),
+        ("400", |_, _| Reply::new(400, &[], b"no")),
+        ("431", |_, _| Reply::new(431, &[], b"no")),
+        ("the first range alone", |seen, file| {
+            let range = seen.ranges(file.len()).expect("ranges")[0].clone();
+            let named = format!("bytes {}-{}/{}", range.start, range.end - 1, file.len());
+            Reply::new(206, &[TAG, ("content-range", &named)], &file[range])
+        }),
+        ("all from the first to the last", |seen, file| {
+            let ranges = seen.ranges(file.len()).expect("ranges");
+            let all = ranges[0].start..ranges[ranges.len() - 1].end;
+            let named = format!("bytes {}-{}/{}", all.start, all.end - 1, file.len());
+            Reply::new(206, &[TAG, ("content-range", &named)], &file[all])
+        }),
+        ("only some of the parts", |seen, file| {
+            let ranges = seen.ranges(file.len()).expect("ranges");
+            Reply::new(206, &[TAG, PARTS], &Reply::parts(&ranges[..3], file))
+        }),
+        ("parts that were not asked for", |_, file| {
+            Reply::new(206, &[TAG, PARTS], &Reply::parts(&[0..10, 20..30], file))
+        }),
+        ("parts of another file", |seen, file| {
+            let ranges = seen.ranges(file.len()).expect("ranges");
+            Reply::new(206, &[TAG, PARTS], &Reply::parts(&ranges, &file[..file.len() - 1]))
+        }),
+        ("nonsense", |_, _| Reply::new(206, &[TAG, PARTS], b"nonsense, and more of it than a boundary has")),
+        ("no boundary", |_, _| Reply::new(206, &[TAG, ("content-type", "multipart/byteranges")], b"x")),
+        ("compressed", |seen, file| {
+            let ranges = seen.ranges(file.len()).expect("ranges");
+            Reply::new(206, &[TAG, PARTS, ("content-encoding", "gzip")], &Reply::parts(&ranges, file))
+        }),
+        ("an endless head of a part", |_, _| {
+            Reply::head(206, &[TAG, PARTS, ("connection", "close")])
+                .then(Step::Bytes(b"--00000000000000000007\r\n".to_vec()))
+                .then(Step::Forever(b"X-More: of the same\r\n".repeat(100), Duration::ZERO))
+        }),
+    ];
+    for (name, no) in refusals {
+        let (host, source, file) =
+            opened(
+                move |seen, file| {
+                    if is_multi(seen) { no(seen, file) } else { Reply::file(seen, file, &[TAG]) }
+                },
+            )
+            .await;
+        let plan = sound(&file)[..40].to_vec();
+        read_planned(&*source, &file, &plan).await.unwrap_or_else(|failure| panic!("{name}: {failure}"));
+        let tried = host.seen().iter().filter(|seen| is_multi(seen)).count();
+        // What looks well until its end is found out when others are under way.
+        let most = if name == "only some of the parts" { 4 } else { 1 };
+        assert!((1..=most).contains(&tried), "{name}: {tried} requests for parts");
+    }
+}
+
+#[tokio::test]
+async fn parts_may_come_in_any_order_and_joined() {
+    type Parts = fn(&[Range<usize>]) -> Vec<Range<usize>>;
+    let served: [(&str, Parts); 3] = [
+        ("backwards", |ranges| ranges.iter().rev().cloned().collect()),
+        ("joined", |ranges| ranges.chunks(2).map(|pair| pair[0].start..pair[pair.len() - 1].end).collect()),
+        ("twice", |ranges| ranges.iter().flat_map(|range| [range.clone(), range.clone()]).collect()),
+    ];
+    for (name, parts) in served {
+        let (host, source, file) = opened(move |seen, file| {
+            if !is_multi(seen) {
+                return Reply::file(seen, file, &[TAG]);
+            }
+            let ranges = parts(&seen.ranges(file.len()).expect("ranges"));
+            Reply::new(206, &[TAG, PARTS], &Reply::parts(&ranges, file))
+        })
+        .await;
+        let plan = sound(&file);
+        read_planned(&*source, &file, &plan).await.expect("the sound");
+        assert!(host.seen()[1..].iter().all(is_multi), "{name}: taken as it is");
+    }
+}
+
+/// The bytes that end a body in parts.
+const LAST_BOUNDARY: usize = "\r\n--00000000000000000007--\r\n".len();
+
+/// A whole answer in parts, whose body is made into another one.
+fn cut(seen: &Seen, file: &[u8], change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    let mut body = Reply::parts(&seen.ranges(file.len()).expect("ranges"), file);
+    change(&mut body);
+    body
+}
+
+#[tokio::test]
+async fn a_host_that_breaks_on_parts_alone_is_asked_for_single_ranges() {
+    type Break = fn(&Seen, &[u8]) -> Reply;
+    let breaks: [(&str, Break); 3] = [
+        ("bodies that break off", |seen, file| {
+            let whole = cut(seen, file, |_| ()).len().to_string();
+            let head = Reply::head(206, &[TAG, PARTS, ("content-length", &whole)]);
+            head.then(Step::Bytes(cut(seen, file, |body| body.truncate(15_000)))).then(Step::Close)
+        }),
+        ("the first of the parts, without a last boundary", |seen, file| {
+            let some = &seen.ranges(file.len()).expect("ranges")[..8];
+            let mut body = Reply::parts(some, file);
+            body.truncate(body.len() - LAST_BOUNDARY);
+            Reply::new(206, &[TAG, PARTS], &body)
+        }),
+        ("503 for parts alone", |_, _| Reply::new(503, &[], b"")),
+    ];
+    for (name, broken) in breaks {
+        let mut config = config();
+        // One more would fail the job.
+        config.source.retries = 1;
+        let (host, source, file) = opened_with(config, move |seen, file| {
+            if is_multi(seen) { broken(seen, file) } else { Reply::file(seen, file, &[TAG]) }
+        })
+        .await;
+        let plan = sound(&file);
+        read_planned(&*source, &file, &plan).await.unwrap_or_else(|failure| panic!("{name}: {failure}"));
+        let seen = host.seen();
+        let in_parts = seen.iter().filter(|seen| is_multi(seen)).count();
+        // Twice as many as there are connections: those that break together are one failure.
+        assert!((2..=8).contains(&in_parts), "{name}: {in_parts} requests for parts");
+        assert!(seen.len() <= in_parts + plan.len() + 1, "{name}: {} requests", seen.len());
+    }
+}
+
+#[tokio::test]
+async fn parts_that_all_came_are_well_without_a_last_boundary() {
+    let mut config = config();
+    // Any failure would be the last.
+    config.source.retries = 0;
+    let (host, source, file) = opened_with(config, |seen, file| {
+        if !is_multi(seen) {
+            return Reply::file(seen, file, &[TAG]);
+        }
+        let body = cut(seen, file, |body| body.truncate(body.len() - LAST_BOUNDARY));
+        Reply::new(206, &[TAG, PARTS], &body)
+    })
+    .await;
+    read_planned(&*source, &file, &sound(&file)).await.expect("the sound");
+    assert!(host.seen()[1..].iter().all(is_multi), "taken as it is");
+}
