@@ -197,8 +197,7 @@ impl Fetcher {
             let retry_after = retry_after(&head.headers, self.clock.now());
             return Err(FetchError::Status { status: status.as_u16(), retry_after });
         }
-        let is_plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-        if !head.headers.get_all(CONTENT_ENCODING).iter().all(is_plain) {
+        if !head.headers.get_all(CONTENT_ENCODING).iter().all(encodes_nothing) {
             return Err(FetchError::Encoded);
         }
         let pace =
@@ -219,6 +218,15 @@ impl Fetcher {
     pub(crate) fn out_of_time(&self) -> FetchError {
         FetchError::TotalTime(self.config.total_timeout)
     }
+}
+
+/// Whether this list of content codings leaves the file as it is. Beside `identity` hosts say so in ways of their own, and
+/// object stores keep `aws-chunked`, which was how the file came to them.
+fn encodes_nothing(list: &HeaderValue) -> bool {
+    list.as_bytes().split(|byte| *byte == b',').all(|coding| {
+        let is = |known: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(known);
+        is(b"") || is(b"identity") || is(b"none") || is(b"aws-chunked")
+    })
 }
 
 fn next_hop(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError> {

@@ -25,6 +25,7 @@ enum End {
 }
 
 const CHANGED: End = End::Never("it changed while being read");
+const COMPRESSED: End = End::Never("the host sent the file compressed, unasked");
 const OTHER_BYTES: End = End::Never("the host answered with other bytes than were asked for");
 
 /// A host's answer to a request for the file: to the first as it should, to later ones with something else.
@@ -39,6 +40,11 @@ fn named(seen: &Seen, file: &[u8], name: impl Fn(usize, usize, usize) -> String)
     let range = seen.ranges(file.len()).expect("ranges").remove(0);
     let name = name(range.start, range.end - 1, file.len());
     Reply::new(206, &[TAG, DATE, ("content-range", &name)], &file[range])
+}
+
+/// A good answer, but for this `Content-Encoding`.
+fn coded(seen: &Seen, file: &[u8], codings: &str) -> Reply {
+    Reply::file(seen, file, &[TAG, DATE, ("content-encoding", codings)])
 }
 
 /// A good answer whose bytes end after so many, and then this.
@@ -149,9 +155,15 @@ const HOSTS: &[(&str, End, Script)] = &[
         Reply::new(429, &[("retry-after", "3600")], b"")
     }),
     ("a login page from now on", End::Never("the host answered 403"), |_, _| Reply::new(403, &[], b"log in")),
-    ("a compressed body", End::Never("the host sent the file compressed, unasked"), |seen, file| {
-        Reply::file(seen, file, &[TAG, DATE, ("content-encoding", "gzip")])
+    ("a compressed body", COMPRESSED, |seen, file| coded(seen, file, "gzip")),
+    ("a compressed body that came in chunks", COMPRESSED, |seen, file| {
+        coded(seen, file, "aws-chunked, gzip")
     }),
+    ("no coding, by its name", End::Read, |seen, file| coded(seen, file, "Identity")),
+    ("no coding, by another name", End::Read, |seen, file| coded(seen, file, "none")),
+    ("no coding, by no name", End::Read, |seen, file| coded(seen, file, "")),
+    ("a coding that was taken off on its way in", End::Read, |seen, file| coded(seen, file, "aws-chunked")),
+    ("and others beside it", End::Read, |seen, file| coded(seen, file, "aws-chunked,identity, ,")),
     ("redirects in a circle", End::Never("a redirect was not followed: there are more than 3"), |_, _| {
         Reply::new(302, &[("location", "/")], b"")
     }),
