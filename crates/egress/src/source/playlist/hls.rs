@@ -1,6 +1,7 @@
 //! HTTP Live Streaming (RFC 8216): a master playlist names media playlists, a media playlist names segments.
 
 mod attributes;
+mod keys;
 mod master;
 mod media;
 

@@ -9,6 +9,7 @@ use super::super::error::PlaylistError;
 use super::super::listing::{Bounds, Key, Listing, Role, Segment};
 use super::super::place::{Place, resolve};
 use super::attributes::Attributes;
+use super::keys::{FetchedKey, Keys};
 
 /// Lines that matter beside a segment's own, and of those before the first: more is not a playlist but a flood.
 const MOST_LINES_A_SEGMENT: usize = 32;
@@ -24,19 +25,12 @@ struct Reader<'a> {
     has_end: bool,
     /// The number of the next segment, from which comes its initialisation vector.
     sequence: u64,
-    key: Option<KeyInForce>,
+    keys: Keys<'a>,
     header: Option<Segment>,
     /// Of the next segment alone.
     next: Next<'a>,
     /// Where the last part of a file ended.
     last_end: Option<(Url, u64)>,
-}
-
-/// The key of the segments that follow.
-struct KeyInForce {
-    url: Arc<Url>,
-    /// `None`: each has its own, which is its number.
-    iv: Option<[u8; 16]>,
 }
 
 /// What is said of the segment whose address follows.
@@ -58,7 +52,7 @@ pub(super) fn parse(text: &str, base: &Url, bounds: Bounds) -> Result<Listing, P
         has_breaks: false,
         has_end: false,
         sequence: 0,
-        key: None,
+        keys: Keys::default(),
         header: None,
         next: Next::default(),
         last_end: None,
@@ -98,7 +92,7 @@ impl<'a> Reader<'a> {
             }
             "#EXT-X-DISCONTINUITY" => self.has_breaks |= !self.segments.is_empty(),
             "#EXT-X-ENDLIST" => self.has_end = true,
-            "#EXT-X-KEY" => self.key = self.key_of(&Attributes::parse(name, value)?)?,
+            "#EXT-X-KEY" => self.keys.put(&Attributes::parse(name, value)?, self.base)?,
             "#EXT-X-MAP" => self.header = Some(self.header_of(&Attributes::parse(name, value)?)?),
             "#EXT-X-I-FRAMES-ONLY" => return Err(PlaylistError::NoAudio),
             "#EXT-X-DEFINE" => {
@@ -112,26 +106,6 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn key_of(&self, attributes: &Attributes<'_>) -> Result<Option<KeyInForce>, PlaylistError> {
-        let method = attributes.get("METHOD").ok_or_else(|| unreadable("#EXT-X-KEY"))?;
-        let format = attributes.get("KEYFORMAT").unwrap_or("identity");
-        match (method, format) {
-            ("NONE", _) => return Ok(None),
-            ("AES-128", "identity") => {}
-            _ => {
-                let named = [method, format]
-                    .map(|text| text.chars().filter(|c| !c.is_control()).take(64).collect::<String>());
-                return Err(PlaylistError::Encrypted(named.join(", ")));
-            }
-        }
-        let url = resolve(self.base, attributes.get("URI").ok_or_else(|| unreadable("#EXT-X-KEY"))?)?;
-        let iv = attributes
-            .get("IV")
-            .map(|iv| parse_iv(iv).ok_or_else(|| unreadable("#EXT-X-KEY")))
-            .transpose()?;
-        Ok(Some(KeyInForce { url: Arc::new(url), iv }))
-    }
-
     fn header_of(&self, attributes: &Attributes<'_>) -> Result<Segment, PlaylistError> {
         let unreadable = || unreadable("#EXT-X-MAP");
         let url = resolve(self.base, attributes.get("URI").ok_or_else(unreadable)?)?;
@@ -143,13 +117,13 @@ impl<'a> Reader<'a> {
                 Some(span(offset.unwrap_or(0), length).ok_or_else(unreadable)?)
             }
         };
-        let key = match &self.key {
+        let key = match self.keys.in_force()? {
             None => None,
             // A header has no number to take it from.
-            Some(KeyInForce { iv: None, .. }) => {
+            Some(FetchedKey { iv: None, .. }) => {
                 return Err(malformed("its header is encrypted without an initialisation vector"));
             }
-            Some(KeyInForce { url, iv: Some(iv) }) => Some(Key { url: Arc::clone(url), iv: *iv }),
+            Some(FetchedKey { url, iv: Some(iv) }) => Some(Key { url: Arc::clone(url), iv: *iv }),
         };
         Ok(Segment { role: Role::Header, place: Place { url, range }, key, may_be_missing: false })
     }
@@ -173,7 +147,7 @@ impl<'a> Reader<'a> {
                 self.segments.push(header);
             }
         }
-        let key = self.key.as_ref().map(|KeyInForce { url, iv }| {
+        let key = self.keys.in_force()?.map(|FetchedKey { url, iv }| {
             let iv = iv.unwrap_or(u128::from(sequence).to_be_bytes());
             Key { url: Arc::clone(url), iv }
         });
@@ -222,13 +196,6 @@ fn parse_range(text: &str) -> Option<(u64, Option<u64>)> {
 fn span(start: u64, length: u64) -> Option<Range<u64>> {
     let end = start.checked_add(length)?;
     (length > 0).then_some(start..end)
-}
-
-/// `0x` and up to 32 digits, the last of which is the lowest.
-fn parse_iv(text: &str) -> Option<[u8; 16]> {
-    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?;
-    let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    is_hex.then(|| u128::from_str_radix(digits, 16).ok())?.map(u128::to_be_bytes)
 }
 
 fn malformed(what: &str) -> PlaylistError {

@@ -78,6 +78,39 @@ fn a_key_holds_until_the_next_and_counts_by_sequence() {
 }
 
 #[test]
+fn the_same_key_may_be_given_in_several_formats() {
+    const APPLE: &str =
+        "#EXT-X-KEY:METHOD=AES-128,URI=\"skd://x\",KEYFORMAT=\"com.apple.streamingkeydelivery\"";
+    const PLAIN: &str = "#EXT-X-KEY:METHOD=AES-128,URI=\"k\",IV=0x7";
+    const SAMPLES: &str = "#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"skd://x\",KEYFORMAT=\"com.widevine\"";
+    const NONE: &str = "#EXT-X-KEY:METHOD=NONE";
+    let one = "#EXTINF:1.0,\na.ts";
+    for (tags, expected) in [
+        (&[APPLE, PLAIN][..], Some(7)),
+        (&[PLAIN, APPLE], Some(7)),
+        (&[PLAIN, APPLE, "#EXT-X-KEY:METHOD=AES-128,URI=\"k\",IV=0x8,KEYFORMAT=\"identity\""], Some(8)),
+        (&[SAMPLES, NONE, APPLE, PLAIN], Some(7)),
+        (&[APPLE, PLAIN, NONE], None),
+        (&[APPLE, NONE], None),
+    ] {
+        let lines = format!("{}\n{one}\n#EXT-X-ENDLIST", tags.join("\n"));
+        assert_eq!(rows(&lines), [media("a.ts", None, expected)], "{lines}");
+    }
+    for (tags, expected) in [
+        (&[APPLE][..], "AES-128, com.apple.streamingkeydelivery"),
+        (&[PLAIN, NONE, APPLE], "AES-128, com.apple.streamingkeydelivery"),
+        (&[PLAIN, SAMPLES], "SAMPLE-AES, com.widevine"),
+    ] {
+        let lines = format!("{}\n{one}\n#EXT-X-ENDLIST", tags.join("\n"));
+        let error = read(&lines).expect_err(&lines);
+        assert!(matches!(&error, PlaylistError::Encrypted(named) if named == expected), "{error}");
+    }
+    let format = |number| format!("#EXT-X-KEY:METHOD=AES-128,URI=\"k\",KEYFORMAT=\"{number}\"\n");
+    let error = read(&(0..17).map(format).collect::<String>()).expect_err("a flood");
+    assert!(error.to_string().contains("too many formats"), "{error}");
+}
+
+#[test]
 fn a_break_is_one_between_segments() {
     let breaks = |lines: &str| read(&format!("{lines}\n#EXT-X-ENDLIST")).expect(lines).has_breaks;
     assert!(!breaks("#EXT-X-DISCONTINUITY-SEQUENCE:3\n#EXT-X-DISCONTINUITY\n#EXTINF:1.0,\na.ts"));
