@@ -52,16 +52,19 @@ pub(crate) enum Version {
     StrongTag(HeaderValue),
     /// Good to a second; compared together with the length.
     Modified(HeaderValue),
+    /// The same in meaning as long as this is. All that there is where no date is.
+    WeakTag(HeaderValue),
     /// The host says nothing; the length alone is compared.
     Unknown,
 }
 
 impl Version {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let strong = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
-        match (strong.and_then(copied), headers.get(LAST_MODIFIED).and_then(copied)) {
-            (Some(tag), _) => Self::StrongTag(tag),
-            (None, Some(date)) => Self::Modified(date),
+        let tag = headers.get(ETAG).and_then(copied);
+        match (tag, headers.get(LAST_MODIFIED).and_then(copied)) {
+            (Some(tag), _) if tag.as_bytes().starts_with(b"\"") => Self::StrongTag(tag),
+            (_, Some(date)) => Self::Modified(date),
+            (Some(tag), None) => Self::WeakTag(tag),
             (None, None) => Self::Unknown,
         }
     }
@@ -72,6 +75,8 @@ impl Version {
         match self {
             Self::StrongTag(tag) => headers.get(ETAG) == Some(tag),
             Self::Modified(date) => headers.get(LAST_MODIFIED) == Some(date),
+            // It may be left out: a weak tag is no promise about ranges.
+            Self::WeakTag(tag) => headers.get(ETAG).is_none_or(|other| opaque(other) == opaque(tag)),
             Self::Unknown => true,
         }
     }
@@ -81,9 +86,14 @@ impl Version {
     pub(crate) fn if_range(&self) -> Option<&HeaderValue> {
         match self {
             Self::StrongTag(tag) => Some(tag),
-            Self::Modified(_) | Self::Unknown => None,
+            Self::Modified(_) | Self::WeakTag(_) | Self::Unknown => None,
         }
     }
+}
+
+/// A tag as weak comparison has it (RFC 9110, 8.8.3.2).
+fn opaque(tag: &HeaderValue) -> &[u8] {
+    tag.as_bytes().strip_prefix(b"W/").unwrap_or(tag.as_bytes())
 }
 
 /// A value of its own: as it came, it is a slice of the buffer into which the whole answer was read, and keeps that.
@@ -132,6 +142,11 @@ mod tests {
         assert!(Version::of(&weak).is_of(&strong), "the date is what was pinned");
         assert!(!Version::of(&weak).is_of(&HeaderMap::new()));
         assert!(Version::of(&HeaderMap::new()).is_of(&strong));
+        let alone = Version::of(&headers(&[(ETAG, "W/\"a\"")]));
+        assert_eq!(alone, Version::WeakTag(HeaderValue::from_static("W/\"a\"")));
+        assert!(alone.if_range().is_none());
+        assert!(alone.is_of(&weak) && alone.is_of(&strong) && alone.is_of(&HeaderMap::new()));
+        assert!(!alone.is_of(&headers(&[(ETAG, "W/\"b\"")])) && !alone.is_of(&headers(&[(ETAG, "\"b\"")])));
         let long = HeaderValue::from_str(&format!("\"{}\"", "a".repeat(255))).expect("a tag");
         let long: HeaderMap = [(ETAG, long)].into_iter().collect();
         assert_eq!(Version::of(&long), Version::Unknown);

@@ -214,6 +214,32 @@ async fn each_misbehaving_host_has_its_end() {
 }
 
 #[tokio::test]
+async fn a_weak_tag_says_that_a_file_has_changed_and_no_more() {
+    let file = content(500_000);
+    for (later, is_same) in [
+        (&[("etag", "W/\"v1\"")][..], true),
+        (&[("etag", "\"v1\"")], true),
+        (&[], true),
+        (&[("etag", "W/\"v2\"")], false),
+    ] {
+        let served = file.clone();
+        let host = Host::start(move |seen| {
+            Reply::file(seen, &served, if seen.number == 0 { &[("etag", "W/\"v1\"")] } else { later })
+        })
+        .await;
+        let source = open_with(config(), &host.url("/")).await.expect("a source");
+        match read_all(&*source).await {
+            Ok(read) => assert!(is_same && read == file, "{later:?}"),
+            Err(failure) => {
+                assert!(!is_same, "{later:?}: {failure}");
+                assert_eq!(details(&failure), "it changed while being read");
+            }
+        }
+        assert!(host.seen().iter().all(|seen| seen.header("if-range").is_none()));
+    }
+}
+
+#[tokio::test]
 async fn what_says_which_version_it_is_later_than_at_first_is_taken() {
     let file = content(500_000);
     for (first, later) in
