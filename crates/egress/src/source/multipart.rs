@@ -50,16 +50,20 @@ pub(crate) struct Parts {
     within: Range<u64>,
     /// The length of the file that all parts have to be of.
     length: u64,
+    /// Bytes of the file that parts may still bring.
+    left: u64,
     expects: Expects,
     arrived: VecDeque<Bytes>,
 }
 
 impl Parts {
-    /// For an answer with this content type; `None` if it is not in parts.
-    pub(crate) fn of(headers: &HeaderMap, within: Range<u64>, length: u64) -> Option<Self> {
+    /// For an answer with this content type; `None` if it is not in parts. Together they may have `max_bytes`: what lies
+    /// between ranges may come along with them where it is little, but the picture may not.
+    pub(crate) fn of(headers: &HeaderMap, within: Range<u64>, length: u64, max_bytes: u64) -> Option<Self> {
         let boundary = boundary(headers.get(CONTENT_TYPE)?.to_str().ok()?)?;
         let delimiter = [b"--", boundary.as_bytes()].concat();
-        Some(Self { delimiter, within, length, expects: Expects::Head, arrived: VecDeque::new() })
+        let (expects, arrived) = (Expects::Head, VecDeque::new());
+        Some(Self { delimiter, within, length, left: max_bytes, expects, arrived })
     }
 
     /// More of the body.
@@ -133,7 +137,10 @@ impl Parts {
         let Some(end) = or_more(find(after, b"\r\n\r\n"))? else { return Ok(None) };
         let head = after[..end].to_vec();
         self.skip(skipped + self.delimiter.len() + end + 4);
-        Ok(Some(Expects::Data(self.range(&head)?)))
+        let range = self.range(&head)?;
+        let left = self.left.checked_sub(range.end - range.start);
+        self.left = left.ok_or(BadParts("they have far more bytes than were asked for"))?;
+        Ok(Some(Expects::Data(range)))
     }
 
     /// The bytes of the file that a part brings.
@@ -197,7 +204,7 @@ mod tests {
 
     fn parts(content_type: &'static str) -> Option<Parts> {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
-        Parts::of(&headers, 10..100, 200)
+        Parts::of(&headers, 10..100, 200, 20)
     }
 
     /// The bytes that a body brings, each with its offset, whatever pieces it arrives in; and whether it ended.
@@ -246,6 +253,12 @@ mod tests {
             ("behind all that was asked for", with("bytes 91-100/200")),
             ("of another length", with("bytes 10-19/201")),
             ("a shorter part than it says", with("bytes 10-15/200")),
+            ("more than is allowed", {
+                let part = |first, last| {
+                    format!("--x1\r\nContent-Range: bytes {first}-{last}/200\r\n\r\nabcdefghij\r\n")
+                };
+                [part(10, 19), part(20, 29), part(10, 10)].concat()
+            }),
             ("a head without end", format!("--x1\r\n{}", "X: y\r\n".repeat(2000))),
             ("line breaks without end", "\r\n".repeat(5000)),
         ] {

@@ -52,7 +52,8 @@ pub(crate) fn accept(answer: Answer, batch: &Batch, pinned: &Pinned) -> Result<A
             };
         }
     }
-    if let Some(parts) = Parts::of(&answer.headers, span.clone(), pinned.length) {
+    let max_bytes = batch.wire_bytes().saturating_mul(2);
+    if let Some(parts) = Parts::of(&answer.headers, span.clone(), pinned.length, max_bytes) {
         let body = PartsBody { parts, body: answer.body };
         return if batch.is_multi() { Ok(Accepted::Parts(body)) } else { Err(FetchError::WrongRange) };
     }
@@ -64,7 +65,7 @@ pub(crate) fn accept(answer: Answer, batch: &Batch, pinned: &Pinned) -> Result<A
         Some(ContentRange::Part { first, last, .. })
             if first == span.start
                 && last < pinned.length
-                && (!batch.is_multi() || last - first < 2 * batch.wire_bytes()) =>
+                && (!batch.is_multi() || last - first < max_bytes) =>
         {
             let (left, wanted) = (last - first + 1, span.end - span.start);
             Ok(Accepted::Range(RangeBody { body: answer.body, offset: first, left, wanted }))
