@@ -230,7 +230,8 @@ fn encodes_nothing(list: &HeaderValue) -> bool {
 }
 
 fn next_hop(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError> {
-    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    // Also with letters beyond ASCII, which hosts send as they are: the URL has them encoded.
+    let location = headers.get(LOCATION).and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
     let to = location.and_then(|location| from.join(location).ok());
     let to = to.ok_or(FetchError::Redirect(RedirectError::NoLocation))?;
     if from.scheme() == "https" && to.scheme() == "http" {

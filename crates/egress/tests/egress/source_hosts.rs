@@ -40,6 +40,26 @@ async fn three_redirects_are_followed_and_a_fourth_is_not() {
 }
 
 #[tokio::test]
+async fn a_redirect_may_be_written_in_any_letters() {
+    let host = Host::start(|seen| match seen.target.as_str() {
+        "/start" => to("/vidéo/日本.mp4?q=ü"),
+        "/vid%C3%A9o/%E6%97%A5%E6%9C%AC.mp4?q=%C3%BC" => Reply::file(seen, b"the file", &[]),
+        "/forbidden" => to("http://１０.0.0.1/é"),
+        _ => Reply::new(404, &[], b""),
+    })
+    .await;
+    let source = open(&host.url("/start")).await.expect("a redirect in UTF-8");
+    assert_eq!(read_all(&*source).await, Ok(b"the file".to_vec()));
+    let failure = failure_of(config(), &host.url("/forbidden")).await;
+    assert_eq!(failure.public.message, "Use a source URL that is reachable on the public internet.");
+    let latin =
+        Host::start(|_| Reply::raw(b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: /\xe9\r\n\r\n"))
+            .await;
+    let failure = failure_of(config(), &latin.url("/")).await;
+    assert!(details(&failure).contains("it leads nowhere"), "{failure}");
+}
+
+#[tokio::test]
 async fn each_redirect_passes_the_guard() {
     let mut config = config();
     config.guard.allow_networks = vec!["127.0.0.1/32".parse().expect("a network")];
