@@ -1,5 +1,7 @@
 //! Master playlists: which media playlist has the sound.
 
+use std::collections::HashSet;
+
 use domain::TrackChoice;
 use url::Url;
 
@@ -93,17 +95,26 @@ fn rendition<'a>(attributes: &Attributes<'a>) -> Option<Rendition<'a>> {
 impl<'a> Master<'a> {
     /// The rendition that is wanted; where none lies apart, a variant with sound.
     pub(super) fn choose(&self, base: &Url, wanted: Option<&TrackChoice>) -> Result<Chosen, PlaylistError> {
-        if self.renditions.is_empty() {
+        let renditions = self.played();
+        if renditions.is_empty() {
             let variant = self.variant(|_| true)?;
             return Ok(Chosen { url: resolve(base, variant.uri)?, is_one_track: false });
         }
-        let tracks: Vec<Track<'a>> = self.renditions.iter().map(|rendition| self.track(rendition)).collect();
-        let rendition = &self.renditions[choose(&tracks, wanted)?];
+        let tracks: Vec<Track<'a>> = renditions.iter().map(|rendition| self.track(rendition)).collect();
+        let rendition = renditions[choose(&tracks, wanted)?];
         let uri = match rendition.uri {
             Some(uri) => uri,
             None => self.variant(|variant| variant.audio == Some(rendition.group))?.uri,
         };
         Ok(Chosen { url: resolve(base, uri)?, is_one_track: true })
+    }
+
+    /// The renditions that a player would come upon: where variants name groups, those of these groups. Others are left
+    /// from variants that are gone, and their files may be too.
+    fn played(&self) -> Vec<&Rendition<'a>> {
+        let groups: HashSet<&str> = self.variants.iter().filter_map(|variant| variant.audio).collect();
+        let is_played = |rendition: &&Rendition<'_>| groups.is_empty() || groups.contains(rendition.group);
+        self.renditions.iter().filter(is_played).collect()
     }
 
     fn track(&self, rendition: &Rendition<'a>) -> Track<'a> {
@@ -202,6 +213,16 @@ one.m3u8
 ";
         assert_eq!(chosen(text, None), Ok(("five.m3u8".to_owned(), true)));
         assert_eq!(chosen(text, Some(&TrackChoice::Index(1))), Ok(("comment.m3u8".to_owned(), true)));
+    }
+
+    #[test]
+    fn a_rendition_that_no_variant_plays_is_not_there() {
+        let left = "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"old\",NAME=\"Old\",LANGUAGE=\"en\",DEFAULT=YES,CHANNELS=\"6\",URI=\"old.m3u8\"\n";
+        let played = GROUPS.replacen('\n', &format!("\n{left}"), 1);
+        assert_eq!(chosen(&played, None), Ok(("hi/en.m3u8".to_owned(), true)));
+        assert_eq!(chosen(&format!("{PLAIN}{left}"), None), Ok(("old.m3u8".to_owned(), true)), "no groups");
+        let gone = format!("#EXTM3U\n{left}#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"new\"\nx.m3u8\n");
+        assert_eq!(chosen(&gone, None), Ok(("x.m3u8".to_owned(), false)), "no such group");
     }
 
     #[test]
