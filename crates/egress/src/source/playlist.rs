@@ -35,16 +35,22 @@ use super::fetch::Fetcher;
 use super::spool::{SpoolBudget, Spooled, Supply};
 use super::{HttpSources, Opened, SourceConfig};
 
-/// So many first bytes tell what it is.
+/// So many first bytes tell what it is,
 const LOOK_BYTES: usize = 4096;
+/// or so many, where comments come first.
+const MOST_LOOK_BYTES: usize = 64 << 10;
 
 /// Which kind of playlist begins with these bytes.
 fn kind_of(head: &[u8]) -> Option<PlaylistKind> {
-    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let head = without_mark(head);
     if head.starts_with(b"#EXTM3U") {
         return Some(PlaylistKind::Hls);
     }
-    dash::is_manifest(head).then_some(PlaylistKind::Dash)
+    (dash::is_manifest(head) == Some(true)).then_some(PlaylistKind::Dash)
+}
+
+fn without_mark(head: &[u8]) -> &[u8] {
+    head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head)
 }
 
 /// Whether more bytes could show that one does: nobody waits for a host that is slow with a video.
@@ -64,7 +70,10 @@ pub(super) async fn open(
         // Nothing is read that the extractor does not ask for.
         return Ok(source);
     }
-    let head = read(&*source, LOOK_BYTES, may_begin_one).await?;
+    let mut head = read(&*source, LOOK_BYTES, may_begin_one).await?;
+    if dash::is_manifest(without_mark(&head)).is_none() {
+        head = read(&*source, MOST_LOOK_BYTES, |_| true).await?;
+    }
     let Some(kind) = kind_of(&head) else { return Ok(source) };
     let text = text(&*source, &fetcher.config).await?;
     drop(source);

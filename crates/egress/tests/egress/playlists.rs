@@ -251,6 +251,19 @@ fn dash(attributes: &str, inside: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_manifest_may_begin_with_much_to_say() {
+    let manifest = dash("type=\"static\"", "<SegmentTemplate media=\"/$Number$\" duration=\"4\"/>");
+    for (comment_bytes, is_manifest) in [(5_000, true), (60_000, true), (70_000, false)] {
+        let list = manifest.replace("made by hand", &"x".repeat(comment_bytes));
+        let host = host(list.clone(), vec![("/1", b"1".to_vec())]).await;
+        let source = open(&host.url("/list")).await.expect("a source");
+        let expected = if is_manifest { b"1".to_vec() } else { list.into_bytes() };
+        assert!(read_all(&*source).await.expect("bytes") == expected, "{comment_bytes}");
+        assert_eq!(source.playlist().is_some(), is_manifest, "{comment_bytes}");
+    }
+}
+
+#[tokio::test]
 async fn playlists_that_cannot_be_taken_are_refused_by_name() {
     use FailureCode::{DownloadFailed, ExtractionFailed, InvalidVideo};
     let template = "<SegmentTemplate media=\"/$Number$\" duration=\"1\"/>";

@@ -19,16 +19,18 @@ use super::error::PlaylistError;
 use super::listing::Listing;
 use super::place::resolve as resolve_url;
 
-/// Whether this is how a manifest begins.
-pub(super) fn is_manifest(head: &[u8]) -> bool {
+/// Whether this is how a manifest begins; `None` while there is no element in it.
+pub(super) fn is_manifest(head: &[u8]) -> Option<bool> {
     if !head.trim_ascii_start().starts_with(b"<") {
-        return false;
+        return Some(false);
     }
     let mut reader = Reader::from_reader(head);
     loop {
         match reader.read_event() {
-            Ok(Event::Start(root)) => return root.local_name().as_ref() == b"MPD",
-            Ok(Event::Eof | Event::Empty(_) | Event::End(_)) | Err(_) => return false,
+            Ok(Event::Start(root)) => return Some(root.local_name().as_ref() == b"MPD"),
+            Ok(Event::Empty(_) | Event::End(_)) => return Some(false),
+            // As a comment that is cut off reads.
+            Ok(Event::Eof) | Err(_) => return None,
             Ok(_) => {}
         }
     }
