@@ -36,6 +36,10 @@ const OURS: &[&str] = &[
     "proxy-connection",
     "range",
     "if-range",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
     "accept-encoding",
 ];
 

@@ -144,6 +144,11 @@ async fn headers_that_say_how_we_speak_are_not_the_customers() {
     for (name, value) in [
         ("host", "internal"),
         ("range", "bytes=0-1"),
+        ("if-range", "\"tag\""),
+        ("if-match", "\"tag\""),
+        ("if-none-match", "\"tag\""),
+        ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
         ("transfer-encoding", "chunked"),
         ("bad name", "x"),
         ("x", "a\r\nb: c"),

@@ -6,14 +6,19 @@ use serde_json::{Map, Value};
 const MAX_HEADERS: usize = 16;
 const MAX_BYTES: usize = 8192;
 
-/// What frames the request, or belongs to the connection: not the customer's to set.
-const RESERVED: [&str; 12] = [
+/// What frames the request, belongs to the connection, or says under which condition there is an answer: not the
+/// customer's to set.
+const RESERVED: [&str; 16] = [
     "accept-encoding",
     "connection",
     "content-length",
     "expect",
     "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
     "if-range",
+    "if-unmodified-since",
     "keep-alive",
     "range",
     "te",
