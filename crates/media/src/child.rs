@@ -48,8 +48,14 @@ fn live(socket: OwnedFd, into: OwnedFd, zygote: Pid) -> i32 {
     let Ok((socket, into)) = jail::hand_over(socket, into) else {
         return NO_ORDER;
     };
-    let mut host =
-        SocketHost { socket, said: None, ahead: Ahead::default(), access: Access::Random, playlist: None };
+    let mut host = SocketHost {
+        socket,
+        said: None,
+        unsaid: None,
+        ahead: Ahead::default(),
+        access: Access::Random,
+        playlist: None,
+    };
     let Some(order) = host.order() else {
         return NO_ORDER;
     };
@@ -86,6 +92,8 @@ struct SocketHost {
     socket: File,
     /// The progress that was told last, and when.
     said: Option<(Step, Instant)>,
+    /// What came too soon after it.
+    unsaid: Option<(Step, Option<f64>)>,
     ahead: Ahead,
     /// What the order says of the source.
     access: Access,
@@ -109,8 +117,18 @@ impl SocketHost {
         Ok(body)
     }
 
+    fn say(&mut self, step: Step, fraction: Option<f64>) {
+        (self.said, self.unsaid) = (Some((step, Instant::now())), None);
+        // A parent that is gone is noticed at the next read.
+        let _ = self.send(&FromChild::Progress { step, fraction });
+    }
+
     /// Bytes of the source, end to end.
     fn ask(&mut self, ranges: Vec<Range<u64>>) -> Result<Vec<u8>, HostGone> {
+        // They may be long in coming, and until then nothing else would be told.
+        if let Some((step, fraction)) = self.unsaid {
+            self.say(step, fraction);
+        }
         let most: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         self.send(&FromChild::Read(ranges))?;
         match self.receive_header()? {
@@ -184,8 +202,9 @@ impl Host for SocketHost {
     fn progressed(&mut self, step: Step, fraction: Option<f64>) {
         let is_news = self.said.is_none_or(|(said, at)| said != step || at.elapsed() >= PROGRESS_INTERVAL);
         if is_news {
-            self.said = Some((step, Instant::now()));
-            let _ = self.send(&FromChild::Progress { step, fraction });
+            self.say(step, fraction);
+        } else {
+            self.unsaid = Some((step, fraction));
         }
     }
 

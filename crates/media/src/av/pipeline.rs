@@ -95,7 +95,7 @@ impl Sink for Encoder {
 /// Everything that is to be heard, into the sink.
 pub(super) fn play(playback: &mut Playback<'_>, sink: &mut dyn Sink, step: Step) -> Result<(), Failure> {
     let mut resampler = Resampler::new(sink.shape().clone());
-    let mut progress = Telling::new(step, playback.duration_secs(), playback.host());
+    let progress = Telling::new(step, playback.duration_secs(), playback.host());
     while let Some(frame) = playback.next()? {
         resampler.convert(&frame, |samples| sink.take(samples)).map_err(|cause| sink.failure(cause))?;
         progress.tell(playback.length_secs(), playback.host());

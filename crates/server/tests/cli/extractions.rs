@@ -200,6 +200,33 @@ fn long_tone() -> Vec<u8> {
 }
 
 #[test]
+fn a_pipe_that_pauses_shows_how_far_it_has_come() {
+    use std::sync::mpsc::channel;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    // So short that what comes before the pause is done before progress is told a second time.
+    let short = std::fs::read(testkit::samples::sample("flac.mkv")).expect("a sample");
+    let (first, rest) = short.split_at(short.len() * 6 / 10);
+    let mut command = command(folder.path(), &["extract", "-", "-o", "short.wav"]);
+    command.stdin(Stdio::piped());
+    let mut running = Running::start(command);
+    let mut stdin = running.0.stdin.take().expect("stdin is piped");
+    stdin.write_all(first).expect("it reads");
+    let (seen, is_seen) = channel();
+    let rest = rest.to_owned();
+    // If nothing is ever shown the source ends there, and so does the wait for it.
+    let host = std::thread::spawn(move || {
+        if is_seen.recv_timeout(std::time::Duration::from_secs(60)).is_ok() {
+            stdin.write_all(&rest).expect("it reads on");
+        }
+    });
+    running.stderr_until("extracting 50 %");
+    seen.send(()).expect("it waits");
+    host.join().expect("all was written");
+    assert!(running.0.wait().expect("it ends").success());
+}
+
+#[test]
 fn a_pipe_is_extracted_while_it_comes() {
     let folder = tempfile::tempdir().expect("a folder");
     let long = long_tone();

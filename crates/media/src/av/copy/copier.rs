@@ -133,7 +133,7 @@ impl<'h> Copier<'h> {
 
     fn run(&mut self) -> Result<Extracted, Stop> {
         let whole_secs = self.demux.duration_secs();
-        let mut progress = Telling::new(Step::Extracting, whole_secs, self.demux.input().host());
+        let progress = Telling::new(Step::Extracting, whole_secs, self.demux.input().host());
         while let Some(packet) = self.demux.next()? {
             self.take(packet)?;
             progress.tell(self.timeline.length_secs(), self.demux.input().host());
