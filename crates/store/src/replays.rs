@@ -31,7 +31,7 @@ pub struct ReplayProgress {
     pub key: KeyId,
     /// When it was asked for.
     pub created_at: Timestamp,
-    /// How many there were when it was asked for.
+    /// How many there were when it was asked for; more only if more of them have come into the state since.
     pub total: u64,
     /// How many wait to be sent again, or were.
     pub replayed: u64,
@@ -42,8 +42,10 @@ pub struct ReplayProgress {
 /// What became of the wish to have one delivery sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replayed {
-    /// It waits to be sent, or is under way.
+    /// It waits to be sent.
     Waiting,
+    /// An attempt is under way, which was begun before it was asked for.
+    UnderWay,
     /// It is that of a live event, which tells of a moment that is over.
     Live,
     /// The key has no such delivery.
@@ -62,8 +64,7 @@ macro_rules! select_replay {
 }
 
 impl Store {
-    /// Has a delivery sent again now, with its attempts numbered on and its retries from the start. One that is
-    /// under way is left to that.
+    /// Has a delivery sent again now, with its attempts numbered on and its retries from the start.
     pub async fn replay(&self, key: &KeyId, id: &DeliveryId, now: Timestamp) -> Result<Replayed, StoreError> {
         let mut tx = self.database.begin().await?;
         let select = sql(
@@ -76,7 +77,9 @@ impl Store {
         if row.get::<i64>("sequence")? < 0 {
             return Ok(Replayed::Live);
         }
-        send_again(&mut tx, std::slice::from_ref(&row), now).await?;
+        if send_again(&mut tx, std::slice::from_ref(&row), now).await? == 0 {
+            return Ok(Replayed::UnderWay);
+        }
         tx.commit().await?;
         self.wake.hint_deliveries();
         Ok(Replayed::Waiting)
@@ -128,6 +131,7 @@ impl Store {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let page = page(&mut tx, &replay, limit).await?;
         progress.replayed += send_again(&mut tx, &page, now).await?;
+        progress.total = progress.total.max(progress.replayed);
         if i64::try_from(page.len()).unwrap_or(i64::MAX) < limit {
             progress.finished_at = Some(now);
         }
@@ -135,12 +139,13 @@ impl Store {
             Some(last) => (last.get("created_at")?, last.get("id")?),
             None => (replay.get::<i64>("seen_at")?, replay.get::<String>("seen_id")?),
         };
-        let update = sql("UPDATE replays SET seen_at = $1, seen_id = $2, replayed = $3, finished_at = $4 \
-             WHERE id = $5")
+        let update = sql("UPDATE replays SET seen_at = $1, seen_id = $2, replayed = $3, finished_at = $4, \
+             total = $5 WHERE id = $6")
         .bind(seen_at)
         .bind(seen_id)
         .bind(i64::try_from(progress.replayed).unwrap_or(i64::MAX))
         .bind(progress.finished_at.map(millis))
+        .bind(i64::try_from(progress.total).unwrap_or(i64::MAX))
         .bind(progress.id.as_str());
         tx.execute(update).await?;
         tx.commit().await?;

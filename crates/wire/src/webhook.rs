@@ -272,6 +272,7 @@ pub struct ReplayResponse<'a> {
     state: &'static str,
     total: u64,
     replayed: u64,
+    skipped: u64,
     created_at: String,
     finished_at: Option<String>,
 }
@@ -289,6 +290,8 @@ impl<'a> ReplayResponse<'a> {
             state: if finished_at.is_some() { "finished" } else { "running" },
             total,
             replayed,
+            // While it runs, what is not replayed is still to come.
+            skipped: finished_at.map_or(0, |_| total.saturating_sub(replayed)),
             created_at: text::precise_timestamp(created_at),
             finished_at: finished_at.map(text::precise_timestamp),
         }

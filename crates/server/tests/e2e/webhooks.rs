@@ -206,6 +206,24 @@ async fn attempts_are_shown_and_a_replay_is_the_same_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_just_being_sent_is_not_sent_again_beside_that() {
+    let host = FileHost::of(&["no-audio.mp4"]).await;
+    let mut receiver = Receiver::answering([Answer::Hang]).await;
+    let options = Options::default().with("WEBHOOK_TIMEOUT", "3s").with("WEBHOOK_RETRY_WAITS", "1h");
+    let app = TestApp::start_with(options).await;
+    app.submit(&failing_to(&host, &receiver)).await;
+    receiver.next().await;
+    let id = data(app.get(DELIVERIES)).await["items"][0]["id"].as_str().expect("an id").to_owned();
+    let path = format!("{DELIVERIES}/{id}");
+    let (status, answer) = json(app.request(Method::POST, &format!("{path}/replay"))).await;
+    assert_eq!((status, &answer["error"]["code"]), (409, &json!("INVALID_REQUEST")), "{answer}");
+    until(&app, &path, |shown| shown["attemptCount"] == 1).await;
+    data(app.request(Method::POST, &format!("{path}/replay"))).await;
+    assert_eq!(receiver.next().await.header("webhook-replay"), "true");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_are_sent_again_over_http_and_from_the_command_line() {
     let host = FileHost::of(&["no-audio.mp4"]).await;
     let mut receiver = Receiver::start().await;
@@ -239,7 +257,7 @@ async fn many_are_sent_again_over_http_and_from_the_command_line() {
     assert_eq!(again, sent);
     let path = format!("{replay}/{}", begun["replayId"].as_str().expect("an id"));
     let done = until(&app, &path, |replay| replay["state"] == "finished").await;
-    assert_eq!(done["replayed"], 3);
+    assert_eq!((&done["replayed"], &done["skipped"]), (&json!(3), &json!(0)));
 
     settled(&app, 3).await;
     let output = Command::new(env!("CARGO_BIN_EXE_audio-extract"))

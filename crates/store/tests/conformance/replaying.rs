@@ -85,7 +85,7 @@ async fn a_replay_is_numbered_on_and_begins_its_retries_anew(world: World) {
     let lease = world.send(1, LONG, later).await.remove(0);
     assert_eq!((&lease.item.id, lease.attempt), (&id, 2));
     assert!(lease.item.is_replay && lease.item.failures == 0 && lease.item.file_until > Some(later));
-    assert_eq!(replay(&key).await, Replayed::Waiting, "it is under way");
+    assert_eq!(replay(&key).await, Replayed::UnderWay);
     let group = [(lease.clone(), answered(&lease, 200), Next::Delivered, EndpointVerdict::Succeeded)];
     assert_eq!(world.store.record_attempts(&group, later).await.expect("recorded"), [true]);
 
@@ -120,6 +120,34 @@ async fn many_are_replayed_page_by_page(world: World) {
     assert_eq!(held.iter().filter(|lease| !lease.item.is_replay).count(), 1);
 }
 
+async fn what_is_under_way_is_left_to_that_and_not_counted(world: World) {
+    let key = world.ended(3, Next::Exhausted).await;
+    let id = world.ids(&key, &DeliveryFilter::default()).await.remove(0);
+    let later = NOW.plus(secs(1));
+    assert_eq!(world.store.replay(&key, &id, NOW).await.expect("answered"), Replayed::Waiting);
+    let held = world.send(1, LONG, NOW).await.remove(0);
+    world.store.start_replay(&key, &ReplayFilter::default(), later).await.expect("begun");
+    let ran = world.store.run_replays(10, later).await.expect("ran").expect("something to do");
+    assert_eq!((ran.total, ran.replayed, ran.finished_at), (3, 2, Some(later)));
+    let group = [(held.clone(), answered(&held, 200), Next::Delivered, EndpointVerdict::Succeeded)];
+    assert_eq!(world.store.record_attempts(&group, later).await.expect("recorded"), [true]);
+    let sent = world.send(10, LONG, later).await;
+    assert!(sent.len() == 2 && sent.iter().all(|lease| lease.item.id != id), "{sent:?}");
+}
+
+async fn a_total_is_never_less_than_what_was_replayed(world: World) {
+    let key = world.ended(2, Next::Exhausted).await;
+    world.event_for(&key, URL).await;
+    let filter = ReplayFilter { state: Some(DeliveryState::Exhausted), ..ReplayFilter::default() };
+    let id = world.store.start_replay(&key, &filter, NOW).await.expect("begun");
+    let held = world.send(1, LONG, NOW).await.remove(0);
+    let group = [(held.clone(), answered(&held, 410), Next::Exhausted, EndpointVerdict::Succeeded)];
+    world.store.record_attempts(&group, NOW).await.expect("recorded");
+    world.store.run_replays(10, NOW).await.expect("ran").expect("something to do");
+    let progress = world.store.replay_progress(&key, &id).await.expect("read").expect("it is there");
+    assert_eq!((progress.total, progress.replayed), (3, 3));
+}
+
 async fn of_one_replay_that_two_nodes_run_nothing_is_sent_twice_or_left_out(world: World) {
     let key = world.ended(20, Next::Exhausted).await;
     let later = NOW.plus(secs(1));
@@ -150,4 +178,6 @@ on_both! {
     deliveries_are_listed_in_pages_and_filtered
     a_replay_is_numbered_on_and_begins_its_retries_anew
     many_are_replayed_page_by_page
+    what_is_under_way_is_left_to_that_and_not_counted
+    a_total_is_never_less_than_what_was_replayed
 }

@@ -55,6 +55,7 @@ pub(in super::super) async fn replay(
     let id = parse_id(&id)?;
     match api.store.replay(&key, &id, api.clock.now()).await? {
         Replayed::Waiting => answer(&api, &key, &id, StatusCode::ACCEPTED).await,
+        Replayed::UnderWay => Err(under_way()),
         Replayed::Live => Err(live()),
         Replayed::Unknown => Err(not_found()),
     }
@@ -112,6 +113,12 @@ fn parse_id(text: &str) -> Result<DeliveryId, Refusal> {
 
 fn parse_cursor(text: &str) -> Result<Cursor, Refusal> {
     Cursor::parse(text).map_err(|malformed| wire::query::wrong(format!("`cursor`: {malformed}")).into())
+}
+
+fn under_way() -> Refusal {
+    Refusal::new(ErrorCode::InvalidRequest, "Ask again when the attempt that is under way has ended.")
+        .with_details("the delivery is just being sent, and not sent a second time beside that")
+        .with_status(StatusCode::CONFLICT)
 }
 
 fn live() -> Refusal {
