@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::{Clock, NodeId, RetryPolicy};
+use domain::{Clock, NodeId};
 use egress::{Egress, EgressConfig, GuardConfig, NotifyConfig, SourceConfig, TlsConfig};
 use engine::deliver::DeliverParts;
 use engine::extract::ExtractParts;
@@ -271,10 +271,7 @@ impl Node {
             live_timeout: settings.webhook_live_timeout.min(settings.webhook_timeout),
             undelivered_margin: settings.undelivered_margin,
             undelivered_at_most: settings.undelivered_retention,
-            retry: RetryPolicy {
-                waits: settings.webhook_retry_waits.clone(),
-                jitter: settings.webhook_retry_jitter,
-            },
+            retry: settings.webhook_retry(),
             max_retry_after: settings.webhook_max_retry_after,
             poll: settings.poll_interval,
             grace: settings.drain_timeout,

@@ -80,6 +80,14 @@ pub(super) fn values(settings: &Settings) -> Result<(), ConfigError> {
     if !(0.0..=1.0).contains(&settings.webhook_retry_jitter) {
         return refuse("webhook_retry_jitter: must be a fraction from 0 to 1");
     }
+    let schedule = settings.webhook_retry().longest(settings.webhook_timeout);
+    let kept = settings.retention.max(settings.undelivered_retention);
+    if kept < schedule.saturating_add(settings.undelivered_margin) {
+        return refuse(
+            "undelivered_retention: must cover webhook_retry_waits with a webhook_timeout for each attempt, and \
+             undelivered_margin; else the last attempts name a file that is gone",
+        );
+    }
     if !(64 << 10..=256 << 20).contains(&settings.upload_part_bytes) {
         return refuse(
             "upload_part_bytes: must be from 64KiB, to be worth a file, to 256MiB, which is memory",

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use domain::Secret;
+use domain::{RetryPolicy, Secret};
 use ipnet::IpNet;
 use serde::Deserialize;
 use url::Url;
@@ -268,6 +268,11 @@ impl Settings {
             0 => cores(),
             workers => workers,
         }
+    }
+
+    /// When a webhook is tried again.
+    pub(crate) fn webhook_retry(&self) -> RetryPolicy {
+        RetryPolicy { waits: self.webhook_retry_waits.clone(), jitter: self.webhook_retry_jitter }
     }
 
     /// Threads that all extractions of this node have for encoding.

@@ -57,12 +57,25 @@ fn every_layer_reads_lists_numbers_and_nothing() {
     assert_eq!(settings.public_url, None);
 }
 
+#[test]
+fn what_is_kept_of_the_undelivered_covers_the_schedule_and_the_margin() {
+    let waits = "--webhook-retry-waits=1h,2h";
+    // Three attempts of 15 s, and an hour more.
+    for (kept, is_enough) in [("14444s", false), ("14445s", true)] {
+        for name in ["--undelivered-retention", "--retention"] {
+            let other = if name == "--retention" { "--undelivered-retention" } else { "--retention" };
+            let loaded = load(&[waits, name, kept, other, "1h"], &[]);
+            assert_eq!(loaded.is_ok(), is_enough, "{name} {kept}");
+        }
+    }
+}
+
 /// Arguments, environment, and the setting that must be named.
 type Refused<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
 
 #[test]
 fn what_cannot_be_used_is_refused_by_name() {
-    let cases: [Refused<'_>; 9] = [
+    let cases: [Refused<'_>; 10] = [
         (&[], &[("AUDIO_EXTRACT_WORKERS", "many")], "AUDIO_EXTRACT_WORKERS"),
         (&["--max-queued=-1"], &[], "max_queued"),
         (&["--retention", "24"], &[], "retention"),
@@ -72,6 +85,7 @@ fn what_cannot_be_used_is_refused_by_name() {
         (&["--public-url", "ftp://a.example"], &[], "public_url"),
         (&["--lease", "1s"], &[], "lease"),
         (&["--max-connections", "0"], &[], "max_connections"),
+        (&["--undelivered-retention", "76h"], &[], "undelivered_retention"),
     ];
     for (arguments, environment, name) in cases {
         let error = load(arguments, environment).expect_err(name).to_string();
