@@ -2,7 +2,7 @@
 //!
 //! Whose turn it is, is decided in [`lanes`]: each receiver has a window of its own ([`window`]), so that one that
 //! does not answer delays nobody else. What an attempt means for the URL it went to, in [`circuit`]. Attempts are
-//! recorded in groups ([`record`]): one transaction for all that ended while the last one was being written.
+//! recorded in groups ([`record`]): one transaction for all that ended while the last ones were being written.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -6,9 +6,13 @@ use std::time::Duration;
 use domain::{Clock, Delivery, DeliveryAttempt, EndpointVerdict, Lease};
 use store::{Next, Store};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// How many attempts one transaction records at most.
 pub(super) const MAX_GROUP: usize = 256;
+/// How many such transactions are under way at once where the database has more than one writer: the next is begun
+/// while the former one's commit is flushed.
+const GROUPS_AT_ONCE: usize = 2;
 /// How long to wait before a store that was out of reach is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -17,17 +21,36 @@ pub(super) type Ended = (Lease<Delivery>, DeliveryAttempt, Next, EndpointVerdict
 
 /// Records until the last sender is gone.
 pub(super) async fn run(store: Store, clock: Arc<dyn Clock>, mut to_record: mpsc::Receiver<Ended>) {
+    let mut under_way = JoinSet::new();
     let mut group = Vec::new();
     while to_record.recv_many(&mut group, MAX_GROUP).await > 0 {
-        record(&store, clock.as_ref(), &group).await;
-        group.clear();
+        let group = std::mem::take(&mut group);
+        let is_alone = store.is_embedded() || group.iter().any(is_failure);
+        let most = if is_alone { 1 } else { GROUPS_AT_ONCE };
+        wait_for_fewer_than(most, &mut under_way).await;
+        under_way.spawn(record(store.clone(), Arc::clone(&clock), group));
+        wait_for_fewer_than(most, &mut under_way).await;
+    }
+    wait_for_fewer_than(1, &mut under_way).await;
+}
+
+/// Whether it counts against its endpoint: then no other group is written beside it, or a success that came later
+/// could find nothing to forgive yet, and the failure would stay.
+fn is_failure((.., verdict): &Ended) -> bool {
+    matches!(verdict, EndpointVerdict::Failed { .. } | EndpointVerdict::Disable { .. })
+}
+
+async fn wait_for_fewer_than(most: usize, under_way: &mut JoinSet<()>) {
+    while under_way.len() >= most {
+        // If one panicked, its attempts are not recorded and will be made again.
+        let _ = under_way.join_next().await;
     }
 }
 
 /// Tries until the store takes it, or says that it cannot: an attempt that is not recorded is made again.
-async fn record(store: &Store, clock: &dyn Clock, group: &[Ended]) {
+async fn record(store: Store, clock: Arc<dyn Clock>, group: Vec<Ended>) {
     loop {
-        match store.record_attempts(group, clock.now()).await {
+        match store.record_attempts(&group, clock.now()).await {
             Ok(recorded) => {
                 let fenced = recorded.iter().filter(|is_recorded| !**is_recorded).count();
                 if fenced > 0 {
