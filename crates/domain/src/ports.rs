@@ -89,8 +89,8 @@ pub struct Playlist {
     pub kind: PlaylistKind,
     /// Seconds that it promises.
     pub duration_secs: f64,
-    /// Seconds by which that may be too much, because it is a sum of rounded numbers.
-    pub rounding_secs: f64,
+    /// Seconds by which that may be too much: what rounding hides, and gaps, which may leave no trace.
+    pub slack_secs: f64,
     /// Whether the source is segments laid end to end, to be read in order as they arrive; else it is one file.
     pub is_stream: bool,
     /// Whether the clock of the media starts anew somewhere within.

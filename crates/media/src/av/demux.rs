@@ -315,8 +315,8 @@ impl<'h> Demux<'h> {
     /// Once all is read and `heard_secs` of sound came of it: fails if the file ends before it should.
     pub(super) fn check_end(&self, heard_secs: f64) -> Result<(), Failure> {
         let reached = if self.watches_all() { self.reach_secs.max(heard_secs) } else { heard_secs };
-        let rounding = self.input.playlist().map_or(0.0, |playlist| playlist.rounding_secs);
-        let is_short = |expected: &f64| reached + slack(*expected) + rounding < *expected;
+        let listed = self.input.playlist().map_or(0.0, |playlist| playlist.slack_secs);
+        let is_short = |expected: &f64| reached + slack(*expected) + listed < *expected;
         if let Some(expected) = self.expected_secs.filter(is_short) {
             return Err(failures::truncated(reached, expected));
         }

@@ -138,7 +138,7 @@ fn read_limits(reader: &mut Reader<'_>) -> Result<AvLimits, Malformed> {
 }
 
 fn write_playlist(writer: Writer, playlist: Option<&Playlist>) -> Writer {
-    let Some(Playlist { kind, duration_secs, rounding_secs, is_stream, has_breaks, is_one_track }) = playlist
+    let Some(Playlist { kind, duration_secs, slack_secs, is_stream, has_breaks, is_one_track }) = playlist
     else {
         return writer.u8(0);
     };
@@ -146,7 +146,7 @@ fn write_playlist(writer: Writer, playlist: Option<&Playlist>) -> Writer {
         .u8(1)
         .u8(place_of(kind, &PlaylistKind::ALL))
         .f64(*duration_secs)
-        .f64(*rounding_secs)
+        .f64(*slack_secs)
         .u8(u8::from(*is_stream))
         .u8(u8::from(*has_breaks))
         .u8(u8::from(*is_one_track))
@@ -159,7 +159,7 @@ fn read_playlist(reader: &mut Reader<'_>) -> Result<Option<Playlist>, Malformed>
     Ok(Some(Playlist {
         kind: reader.one_of(&PlaylistKind::ALL)?,
         duration_secs: reader.f64()?,
-        rounding_secs: reader.f64()?,
+        slack_secs: reader.f64()?,
         is_stream: reader.flag()?,
         has_breaks: reader.flag()?,
         is_one_track: reader.flag()?,
@@ -190,7 +190,7 @@ mod tests {
         let listed = |kind| Playlist {
             kind,
             duration_secs: 600.5,
-            rounding_secs: 0.25,
+            slack_secs: 0.25,
             is_stream: true,
             has_breaks: false,
             is_one_track: true,

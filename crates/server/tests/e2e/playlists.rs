@@ -12,12 +12,15 @@ use tower_http::services::ServeDir;
 use crate::app::TestApp;
 use crate::files::FileHost;
 
+const NO_MORE: &[(&str, String)] = &[];
+
 /// Serves the folder of all playlists, and these beside them.
-async fn host(more: &[(&'static str, String)]) -> FileHost {
+async fn host(more: &[(impl AsRef<str>, String)]) -> FileHost {
     let folder = tokio::task::spawn_blocking(playlists).await.expect("the playlists");
     let mut routes = Router::new();
-    for (path, text) in more.iter().cloned() {
-        routes = routes.route(path, get(move || async move { text }));
+    for (path, text) in more {
+        let text = text.clone();
+        routes = routes.route(path.as_ref(), get(move || async move { text }));
     }
     FileHost::serving(routes.fallback_service(ServeDir::new(folder))).await
 }
@@ -65,7 +68,7 @@ fn samples(pcm: &[u8]) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_playlist_gives_the_sound_that_ffmpeg_hears() {
     let (app, host, results) =
-        (TestApp::start().await, host(&[]).await, tempfile::TempDir::new().expect("a folder"));
+        (TestApp::start().await, host(NO_MORE).await, tempfile::TempDir::new().expect("a folder"));
     for list in LISTS {
         let url = host.url(list);
         let job = submit(&app, &url, json!({"format": "wav"})).await;
@@ -97,7 +100,7 @@ async fn a_playlist_gives_the_sound_that_ffmpeg_hears() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_part_and_the_track_that_are_wanted_are_found_by_the_playlist() {
     let (app, host, results) =
-        (TestApp::start().await, host(&[]).await, tempfile::TempDir::new().expect("a folder"));
+        (TestApp::start().await, host(NO_MORE).await, tempfile::TempDir::new().expect("a folder"));
     for (list, output, expected) in [
         ("groups/list.m3u8", json!({"format": "wav", "track": "de"}), 6.0),
         ("groups/list.m3u8", json!({"format": "wav", "track": 1, "start": 1.5, "end": 3.0}), 1.5),
@@ -117,7 +120,7 @@ async fn the_part_and_the_track_that_are_wanted_are_found_by_the_playlist() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_playlist_can_be_read_twice_and_its_packets_be_copied() {
-    let (app, host) = (TestApp::start().await, host(&[]).await);
+    let (app, host) = (TestApp::start().await, host(NO_MORE).await);
     for (list, output, method) in [
         ("ts/list.m3u8", json!({"format": "aac"}), "copy"),
         ("dash-timeline/list.mpd", json!({"format": "aac"}), "copy"),
@@ -176,6 +179,75 @@ async fn nothing_is_lost_or_doubled_where_the_clock_starts_anew() {
             both[..once.len() - 8192] == once[..once.len() - 8192],
             "{folder}: the first half is another"
         );
+    }
+    app.stop().await;
+}
+
+/// Where a list has a gap.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Gap {
+    First,
+    Middle,
+    Last,
+    BeforeABreak,
+}
+
+/// A list with a gap.
+struct Holed {
+    name: String,
+    text: String,
+    /// As the list says, with the gap.
+    whole_secs: f64,
+    /// Of sound and of silence that stands for the gap.
+    heard_secs: f64,
+}
+
+impl Holed {
+    fn new(folder: &str, gap: Gap) -> Self {
+        let lines = lines(folder);
+        let begins: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].starts_with("#EXTINF:")).collect();
+        let secs = |at: &usize| -> f64 {
+            lines[*at]["#EXTINF:".len()..].trim_end_matches(',').parse().expect("a duration")
+        };
+        let which = match gap {
+            Gap::First => 0,
+            Gap::Middle | Gap::BeforeABreak => begins.len() / 2,
+            Gap::Last => begins.len() - 1,
+        };
+        let start = begins[which];
+        let end = begins.get(which + 1).copied().unwrap_or(lines.len() - 1);
+        // Nobody may look for it: it is not there.
+        let gone = |line: &String| if line.starts_with('#') { line.clone() } else { "/none".to_owned() };
+        let mut list = [&lines[..start], &["#EXT-X-GAP".to_owned()]].concat();
+        list.extend(lines[start..end].iter().map(gone));
+        if gap == Gap::BeforeABreak {
+            list.push("#EXT-X-DISCONTINUITY".to_owned());
+        }
+        list.extend_from_slice(&lines[end..]);
+        let whole_secs = begins.iter().map(secs).sum();
+        // Packed audio has no clock by which something could be missed.
+        let is_silent = gap == Gap::Middle && folder != "packed";
+        let heard_secs = if is_silent { whole_secs } else { whole_secs - secs(&start) };
+        Self { name: format!("{folder}-{gap:?}.m3u8"), text: list.join("\n"), whole_secs, heard_secs }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_is_no_end_that_comes_too_early() {
+    let of =
+        |folder| [Gap::First, Gap::Middle, Gap::Last, Gap::BeforeABreak].map(|gap| Holed::new(folder, gap));
+    let made = move || ["ts", "single", "packed"].into_iter().flat_map(of).collect::<Vec<_>>();
+    let made = tokio::task::spawn_blocking(made).await.expect("the playlists");
+    let more: Vec<_> = made.iter().map(|list| (format!("/{}", list.name), list.text.clone())).collect();
+    let (app, host, results) =
+        (TestApp::start().await, host(&more).await, tempfile::TempDir::new().expect("a folder"));
+    for Holed { name, whole_secs, heard_secs, .. } in made {
+        let job = submit(&app, &host.url(&name), json!({"format": "wav"})).await;
+        let (status, pcm) = heard(&app, &job, results.path()).await;
+        let promised = status["inputFile"]["duration"].as_f64().expect("a duration");
+        assert!((promised - whole_secs).abs() < 0.001, "{name}: {promised} s promised, not {whole_secs} s");
+        let secs = samples(&pcm) as f64 / 48_000.0;
+        assert!((secs - heard_secs).abs() < 0.1, "{name}: {secs} s heard, not {heard_secs} s");
     }
     app.stop().await;
 }

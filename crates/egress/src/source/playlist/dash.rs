@@ -57,7 +57,7 @@ pub(super) async fn resolve(reading: &Reading<'_>, text: String) -> Result<Resol
     let mut listing = Listing {
         segments: Vec::new(),
         duration_secs: 0.0,
-        rounding_secs: 0.0,
+        slack_secs: 0.0,
         has_breaks: manifest.periods.len() > 1,
         is_one_track: true,
     };
@@ -71,11 +71,11 @@ pub(super) async fn resolve(reading: &Reading<'_>, text: String) -> Result<Resol
         listing.is_one_track &= chosen.is_one_track;
         let base = address(&base, period, &chosen)?;
         match segments::find(&chosen.levels(period), &chosen.terms(), &base, secs, reading.bounds)? {
-            Found::Segments { segments, secs, rounding_secs } => {
+            Found::Segments { segments, secs, slack_secs } => {
                 listing.segments.extend(segments);
                 reading.bounds.check(listing.segments.len())?;
                 listing.duration_secs += secs;
-                listing.rounding_secs += rounding_secs;
+                listing.slack_secs += slack_secs;
             }
             Found::File => {
                 listing.duration_secs += secs.unwrap_or(0.0);

@@ -41,8 +41,8 @@ pub(super) struct Segment {
 pub(super) struct Listing {
     pub(super) segments: Vec<Segment>,
     pub(super) duration_secs: f64,
-    /// By how much the sum may be too large, because it is one of rounded numbers.
-    pub(super) rounding_secs: f64,
+    /// By how much the sum may be too large: its numbers may be rounded, and gaps may leave no trace in the media.
+    pub(super) slack_secs: f64,
     /// Whether the clock starts anew between two segments.
     pub(super) has_breaks: bool,
     /// Whether the track that is wanted was chosen by the playlist.
@@ -55,7 +55,7 @@ impl Listing {
         Playlist {
             kind,
             duration_secs: self.duration_secs,
-            rounding_secs: self.rounding_secs,
+            slack_secs: self.slack_secs,
             is_stream,
             has_breaks: self.has_breaks,
             is_one_track: self.is_one_track,

@@ -16,7 +16,7 @@ const HAIR: f64 = 1e-6;
 /// What there is.
 pub(super) enum Found {
     /// Segments, how long they are together, and by how much that may be too long.
-    Segments { segments: Vec<Segment>, secs: f64, rounding_secs: f64 },
+    Segments { segments: Vec<Segment>, secs: f64, slack_secs: f64 },
     /// The file at the base address, as it is.
     File,
 }
@@ -47,7 +47,7 @@ pub(super) fn find(
     bounds: Bounds,
 ) -> Result<Found, PlaylistError> {
     let said = Said { levels, terms, base, period_secs, bounds };
-    let (moments, secs, rounding_secs) = said.moments()?;
+    let (moments, secs, slack_secs) = said.moments()?;
     let mut segments: Vec<Segment> = said.header()?.into_iter().collect();
     if let Some(media) = said.first(|info| info.media.as_deref()) {
         for Moment { number, time, is_doubtful } in moments {
@@ -66,7 +66,7 @@ pub(super) fn find(
     } else {
         return Ok(Found::File);
     }
-    Ok(Found::Segments { segments, secs, rounding_secs })
+    Ok(Found::Segments { segments, secs, slack_secs })
 }
 
 fn media_at(place: Place) -> Segment {

@@ -20,7 +20,7 @@ struct Reader<'a> {
     bounds: Bounds,
     segments: Vec<Segment>,
     duration_secs: f64,
-    rounding_secs: f64,
+    slack_secs: f64,
     has_breaks: bool,
     has_end: bool,
     /// The number of the next segment, from which comes its initialisation vector.
@@ -48,7 +48,7 @@ pub(super) fn parse(text: &str, base: &Url, bounds: Bounds) -> Result<Listing, P
         bounds,
         segments: Vec::new(),
         duration_secs: 0.0,
-        rounding_secs: 0.0,
+        slack_secs: 0.0,
         has_breaks: false,
         has_end: false,
         sequence: 0,
@@ -73,7 +73,7 @@ pub(super) fn parse(text: &str, base: &Url, bounds: Bounds) -> Result<Listing, P
     Ok(Listing {
         segments: reader.segments,
         duration_secs: reader.duration_secs,
-        rounding_secs: reader.rounding_secs,
+        slack_secs: reader.slack_secs,
         has_breaks: reader.has_breaks,
         is_one_track: false,
     })
@@ -135,9 +135,8 @@ impl<'a> Reader<'a> {
         let range = next.range.map(|range| self.range_of(&url, range)).transpose()?;
         let sequence = self.sequence;
         self.sequence = sequence.saturating_add(1);
-        self.count(secs)?;
+        self.count(secs, next.is_gap)?;
         if next.is_gap {
-            // It is not there, and says so; its time is, for what follows.
             return Ok(());
         }
         if let Some(header) = self.header.take() {
@@ -170,16 +169,19 @@ impl<'a> Reader<'a> {
         Ok(range)
     }
 
-    fn count(&mut self, secs: &str) -> Result<(), PlaylistError> {
+    fn count(&mut self, secs: &str, is_gap: bool) -> Result<(), PlaylistError> {
         let duration: f64 = secs.parse().map_err(|_| unreadable("#EXTINF"))?;
         // A day in one segment is more than anybody cuts.
         if !(0.0..=86_400.0).contains(&duration) {
             return Err(unreadable("#EXTINF"));
         }
         self.duration_secs += duration;
-        if !secs.contains('.') {
+        if is_gap {
+            // It is not there, and says so. Its time is, unless the list begins, ends or breaks with it.
+            self.slack_secs += duration;
+        } else if !secs.contains('.') {
             // Before version 3 of the protocol durations are rounded to whole seconds.
-            self.rounding_secs += duration.min(0.5);
+            self.slack_secs += duration.min(0.5);
         }
         Ok(())
     }

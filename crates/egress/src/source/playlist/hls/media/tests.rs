@@ -29,10 +29,13 @@ fn header(path: &str, range: Option<Range<u64>>) -> Row {
 #[test]
 fn durations_are_summed_with_what_rounding_hides() {
     let exact = read("#EXTINF:9.5,title\na.ts\n#EXTINF:0.25,\nb.ts\n#EXT-X-ENDLIST").expect("a playlist");
-    assert_eq!((exact.duration_secs, exact.rounding_secs, exact.has_breaks), (9.75, 0.0, false));
+    assert_eq!((exact.duration_secs, exact.slack_secs, exact.has_breaks), (9.75, 0.0, false));
     let rounded =
         read("#EXTINF:10,\na.ts\n#EXTINF:10\nb.ts\n#EXTINF:0,\nc.ts\n#EXT-X-ENDLIST").expect("a playlist");
-    assert_eq!((rounded.duration_secs, rounded.rounding_secs), (20.0, 1.0));
+    assert_eq!((rounded.duration_secs, rounded.slack_secs), (20.0, 1.0));
+    let holed =
+        read("#EXTINF:10,\n#EXT-X-GAP\na.ts\n#EXTINF:4.5,\nb.ts\n#EXT-X-ENDLIST").expect("a playlist");
+    assert_eq!((holed.duration_secs, holed.slack_secs), (14.5, 10.0));
 }
 
 #[test]
