@@ -21,7 +21,6 @@ use engine::{
 use media::{AvLimits, Supervisor, SupervisorConfig};
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::{DataDirLock, FileStore, MasterKey, Store, UploadBounds, UploadSources};
-use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::cli::Stop;
@@ -177,7 +176,8 @@ impl Node {
             submit: Submit::new(self.rows.store.clone(), policy, Arc::clone(&self.clock), config),
             upload: self.upload_parts(),
             notifier: self.egress.webhooks.clone(),
-            tries: Semaphore::new(settings.webhook_tests),
+            // Who finds none free is told at once: the answer is what somebody waits for.
+            tries: Slots::new(settings.webhook_tests, settings.webhook_tests_per_key, Duration::ZERO),
             policy: self.egress.guard.clone(),
             links: self.links.clone(),
             clock: Arc::clone(&self.clock),

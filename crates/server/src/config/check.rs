@@ -35,6 +35,7 @@ pub(super) fn values(settings: &Settings) -> Result<(), ConfigError> {
         ("max_connections", settings.max_connections as u64),
         ("max_attempts", u64::from(settings.max_attempts)),
         ("webhook_tests", settings.webhook_tests as u64),
+        ("webhook_tests_per_key", settings.webhook_tests_per_key as u64),
         ("webhook_slots", settings.webhook_slots as u64),
         ("webhook_slots_per_key", settings.webhook_slots_per_key as u64),
         ("webhook_replays_per_second", settings.webhook_replays_per_second as u64),

@@ -193,6 +193,7 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "values::duration")]
     pub(crate) webhook_live_interval: Duration,
     pub(crate) webhook_tests: usize,
+    pub(crate) webhook_tests_per_key: usize,
     #[serde(deserialize_with = "values::durations")]
     pub(crate) webhook_retry_waits: Vec<Duration>,
     pub(crate) webhook_retry_jitter: f64,

@@ -14,6 +14,7 @@ mod refusal;
 mod request_id;
 mod results;
 pub(crate) mod serve;
+mod slots;
 mod timed_writes;
 mod uploads;
 mod webhooks;
@@ -32,14 +33,14 @@ use domain::{AddressPolicy, Clock, Notifier};
 use engine::{CancellationToken, Links, Submit};
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::{FileStore, Store};
-use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use wire::{BASE_PATH, ErrorCode};
 
 use refusal::Refusal;
 
 pub(crate) use auth::Limits;
-pub(crate) use uploads::{PaceConfig, Slots, UploadParts};
+pub(crate) use slots::Slots;
+pub(crate) use uploads::{PaceConfig, UploadParts};
 
 /// What the handlers work with.
 pub(crate) struct Api {
@@ -49,8 +50,8 @@ pub(crate) struct Api {
     pub(crate) upload: UploadParts,
     /// For what is sent while somebody waits: a try of a webhook.
     pub(crate) notifier: Arc<dyn Notifier>,
-    /// So many of these at once.
-    pub(crate) tries: Semaphore,
+    /// Such tries at once.
+    pub(crate) tries: Slots,
     /// What may be sent to.
     pub(crate) policy: Arc<dyn AddressPolicy>,
     pub(crate) links: Links,

@@ -1,7 +1,7 @@
 //! Files sent in: `plain` takes one in one request, `tus` in as many as it takes (tus 1.0), both on the same ids.
 //!
 //! A body is neither held nor bounded by the time of a request: it goes to the store part by part (`receive`), for as
-//! long as it comes fast enough (`incoming`) and its key has a slot (`slots`).
+//! long as it comes fast enough (`incoming`) and its key has a slot (`http/slots`).
 
 mod checksum;
 mod form;
@@ -9,7 +9,6 @@ mod incoming;
 mod name;
 mod plain;
 mod receive;
-mod slots;
 mod tus;
 
 use std::future::Future;
@@ -21,12 +20,12 @@ use wire::ErrorCode;
 
 use super::Api;
 use super::refusal::Refusal;
+use super::slots::Slots;
 
 pub(super) use plain::upload;
 pub(super) use tus::{append, create, delete, overridden, progress, resumable, say_what_is_spoken};
 
 pub(crate) use incoming::PaceConfig;
-pub(crate) use slots::Slots;
 
 /// What the upload handlers work with, beside what all do.
 pub(crate) struct UploadParts {

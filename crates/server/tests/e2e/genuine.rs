@@ -9,12 +9,13 @@ use crate::receiver::{Answer, Receiver};
 use crate::webhooks::{DELIVERIES, Key, command, data, failing_to, settled, until};
 
 const ENDPOINTS: &str = "/audio-extract/v1/webhooks/endpoints";
+const TEST: &str = "/audio-extract/v1/webhooks/test";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_url_is_tried_with_a_signed_sample() {
     let mut receiver = Receiver::answering([Answer::Status(200), Answer::Status(302)]).await;
     let app = TestApp::start_with(Options::default().with("ROLE", "api")).await;
-    let test = |url: &str| app.post("/audio-extract/v1/webhooks/test", &json!({"url": url}));
+    let test = |url: &str| app.post(TEST, &json!({"url": url}));
 
     let tried = data(test(&receiver.url())).await;
     let received = receiver.next().await;
@@ -44,23 +45,33 @@ async fn a_url_is_tried_with_a_signed_sample() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_so_many_receivers_are_tried_at_once() {
+async fn only_so_many_receivers_are_tried_at_once_and_one_key_has_not_all_of_them() {
     let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}/", mute.local_addr().expect("an address"));
-    let options =
-        Options::default().with("ROLE", "api").with("WEBHOOK_TESTS", "1").with("WEBHOOK_TIMEOUT", "3s");
-    let app = TestApp::start_with(options).await;
-    let test = || app.post("/audio-extract/v1/webhooks/test", &json!({"url": url}));
-    let first = tokio::spawn(test().send());
+    let body = json!({"url": format!("http://{}/", mute.local_addr().expect("an address"))});
+    let options = Options::default().with("ROLE", "api").with("WEBHOOK_TIMEOUT", "5s");
+    let app =
+        TestApp::start_with(options.with("WEBHOOK_TESTS", "2").with("WEBHOOK_TESTS_PER_KEY", "1")).await;
+    let (one, other, late) =
+        (Key::create(&app, "webhooks"), Key::create(&app, "webhooks"), Key::create(&app, "webhooks"));
+    let test = |key: &Key| {
+        let request = key.request(&app, Method::POST, TEST).header("Content-Type", "application/json");
+        request.body(body.to_string()).send()
+    };
+    let first = tokio::spawn(test(&one));
     let _held = mute.accept().await.expect("the first try");
-    let refused = test().send().await.expect("an answer");
+    let refused = test(&one).await.expect("an answer");
     assert_eq!(
         (refused.status().as_u16(), &refused.headers()["retry-after"]),
         (429, &"5".parse().expect("a value"))
     );
     assert_eq!(json_of(refused).await["error"]["code"], json!("RATE_LIMITED"));
-    let first = first.await.expect("no panic").expect("an answer");
-    assert_eq!(json_of(first).await["data"]["disposition"], json!("maybe_delivered"));
+    let second = tokio::spawn(test(&other));
+    let _held_too = mute.accept().await.expect("the other key's try");
+    assert_eq!(test(&late).await.expect("an answer").status().as_u16(), 429, "there were two");
+    for tried in [first, second] {
+        let tried = tried.await.expect("no panic").expect("an answer");
+        assert_eq!(json_of(tried).await["data"]["disposition"], json!("maybe_delivered"));
+    }
     app.stop().await;
 }
 

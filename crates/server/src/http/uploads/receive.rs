@@ -13,9 +13,9 @@ use super::checksum::Checksum;
 use super::form::Form;
 use super::in_time;
 use super::incoming::{Broken, Incoming};
-use super::slots::Slot;
 use crate::http::Api;
 use crate::http::refusal::Refusal;
+use crate::http::slots::Slot;
 
 /// The status of a body that is not what its checksum says (tus 1.0, checksum).
 const CHECKSUM_MISMATCH: u16 = 460;

@@ -16,12 +16,12 @@ use wire::{BASE_PATH, ErrorCode};
 use super::checksum::{self, Checksum};
 use super::incoming::Incoming;
 use super::receive::{End, Pieces, Receiving, receive};
-use super::slots::Slot;
 use super::{in_time, name, parse_file_id};
 use crate::http::Api;
 use crate::http::auth::Writer;
 use crate::http::jobs::IdText;
 use crate::http::refusal::Refusal;
+use crate::http::slots::Slot;
 
 const VERSION: HeaderValue = HeaderValue::from_static("1.0.0");
 const EXTENSIONS: HeaderValue = HeaderValue::from_static(

@@ -23,7 +23,7 @@ pub(in super::super) async fn test(
 ) -> Result<Response, Refusal> {
     let url = wire::parse_test(&body)?;
     api.policy.check(url.url()).map_err(|refused| wire::query::wrong(format!("`url`: {}", refused.0)))?;
-    let Ok(_place) = api.tries.try_acquire() else { return Err(Refusal::busy()) };
+    let _slot = api.tries.take(&key).await.ok_or_else(Refusal::busy)?;
     let event = sample(&api, &key);
     let outcome = send(&api, &event, &url).await?;
     Ok(json(StatusCode::OK, wire::error::success(TestResponse::new(&event, &outcome))))

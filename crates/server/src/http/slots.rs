@@ -1,4 +1,5 @@
-//! How many uploads are received at once, on this node and of one key. Each holds one part in memory.
+//! How many of what takes its time are under way at once, on this node and of one key: uploads, of which each holds one
+//! part in memory, and tries of a webhook, of which each holds a connection.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
