@@ -43,6 +43,7 @@ macro_rules! select_endpoint {
         )
     };
 }
+pub(crate) use select_endpoint;
 
 impl Store {
     /// Up to `limit` endpoints that have a delivery to claim by `now`, the one that waits longest first.
@@ -77,13 +78,6 @@ impl Store {
             }
         }
         Ok((due, has_interrupted))
-    }
-
-    /// A key's endpoints, the most recently changed first.
-    pub async fn endpoints(&self, key: &KeyId) -> Result<Vec<Endpoint>, StoreError> {
-        let select = sql(select_endpoint!("WHERE key_id = $1 ORDER BY changed_at DESC, id"));
-        let rows = self.database.fetch(select.bind(key.as_str())).await?;
-        rows.iter().map(endpoint_from_row).collect()
     }
 
     /// One endpoint of a key.
@@ -329,7 +323,7 @@ fn due_endpoint_from_row(row: &Row) -> Result<DueEndpoint, StoreError> {
     read().map_err(|Unreadable(reason)| StoreError::corrupt("endpoints", &id, reason))
 }
 
-fn endpoint_from_row(row: &Row) -> Result<Endpoint, StoreError> {
+pub(crate) fn endpoint_from_row(row: &Row) -> Result<Endpoint, StoreError> {
     let id: String = row.get("id")?;
     let read = || {
         Ok(Endpoint {

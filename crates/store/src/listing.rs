@@ -1,12 +1,14 @@
-//! Deliveries as their owner sees them: in pages, and one with all its attempts.
+//! Deliveries and endpoints as their owner sees them: in pages, and one delivery with all its attempts.
 
 use domain::{
-    Delivery, DeliveryAttempt, DeliveryId, DeliveryState, Endpoint, EndpointId, EventId, EventKind, JobId,
-    KeyId, Receiver, SendError, Timestamp, WebUrl, WebhookUrl,
+    Delivery, DeliveryAttempt, DeliveryId, DeliveryState, Endpoint, EndpointId, EndpointState, EventId,
+    EventKind, JobId, KeyId, Receiver, SendError, Timestamp, WebUrl, WebhookUrl,
 };
 
 use crate::deliveries::{delivery_columns, delivery_from_row};
+use crate::endpoints::{endpoint_from_row, select_endpoint};
 use crate::error::StoreError;
+use crate::page::{Cursor, Page};
 use crate::record::attempt_from_row;
 use crate::sql::{Row, Unreadable, sql};
 use crate::{Store, millis};
@@ -78,41 +80,6 @@ pub struct DeliverySummary {
     pub last_error: Option<SendError>,
 }
 
-/// A part of a list.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page<T> {
-    /// In order.
-    pub items: Vec<T>,
-    /// Where the next page begins, if there is one.
-    pub next: Option<Cursor>,
-}
-
-/// A place in a list of deliveries: after this one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor {
-    created_at: Timestamp,
-    id: DeliveryId,
-}
-
-/// A text that is no cursor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a cursor is what `nextCursor` of the page before said")]
-pub struct MalformedCursor;
-
-impl Cursor {
-    /// Reads what [`Self::to_text`] wrote.
-    pub fn parse(text: &str) -> Result<Self, MalformedCursor> {
-        let (millis, id) = text.split_once('.').ok_or(MalformedCursor)?;
-        let created_at = Timestamp::from_millis(millis.parse().map_err(|_| MalformedCursor)?);
-        Ok(Self { created_at, id: DeliveryId::parse(id).map_err(|_| MalformedCursor)? })
-    }
-
-    /// As the API shows it.
-    pub fn to_text(&self) -> String {
-        format!("{}.{}", self.created_at.as_millis(), self.id)
-    }
-}
-
 /// What [`Store::recorded`] reads.
 macro_rules! select_delivery {
     ($rest:literal) => {
@@ -132,9 +99,9 @@ impl Store {
         &self,
         key: &KeyId,
         filter: &DeliveryFilter,
-        cursor: Option<&Cursor>,
+        cursor: Option<&Cursor<DeliveryId>>,
         limit: usize,
-    ) -> Result<Page<DeliverySummary>, StoreError> {
+    ) -> Result<Page<DeliverySummary, DeliveryId>, StoreError> {
         let select = sql("SELECT d.id, d.event_id, e.kind, e.sequence, d.job_id, d.url, d.receiver, \
              d.endpoint_id, d.state, d.attempts, d.is_replay, d.created_at, d.next_at, \
              (SELECT l.until FROM delivery_leases l WHERE l.delivery_id = d.id) AS until, \
@@ -150,16 +117,35 @@ impl Store {
         .bind(filter.receiver.as_ref().map(Receiver::as_str))
         .bind(filter.after.map_or(i64::MIN, millis))
         .bind(filter.before.map_or(i64::MAX, millis))
-        .bind(cursor.map_or(i64::MAX, |cursor| millis(cursor.created_at)))
+        .bind(cursor.map_or(i64::MAX, |cursor| millis(cursor.at)))
         .bind(cursor.map_or("", |cursor| cursor.id.as_str()))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
         let rows = self.database.fetch(select).await?;
-        let mut items = rows.iter().map(summary_from_row).collect::<Result<Vec<_>, _>>()?;
-        let has_more = items.len() > limit;
-        items.truncate(limit);
-        let last = items.last().filter(|_| has_more);
-        let next = last.map(|last| Cursor { created_at: last.created_at, id: last.id.clone() });
-        Ok(Page { items, next })
+        let items = rows.iter().map(summary_from_row).collect::<Result<_, _>>()?;
+        Ok(Page::of(items, limit, |item| Cursor { at: item.created_at, id: item.id.clone() }))
+    }
+
+    /// A key's endpoints, in this state or in any, the most recently changed first: one that changes while pages are
+    /// asked for moves to the front.
+    pub async fn endpoints(
+        &self,
+        key: &KeyId,
+        state: Option<EndpointState>,
+        cursor: Option<&Cursor<EndpointId>>,
+        limit: usize,
+    ) -> Result<Page<Endpoint, EndpointId>, StoreError> {
+        let select = sql(select_endpoint!(
+            "WHERE key_id = $1 AND ($2 IS NULL OR state = $2) AND (changed_at, id) < ($3, $4) \
+             ORDER BY changed_at DESC, id DESC LIMIT $5"
+        ))
+        .bind(key.as_str())
+        .bind(state.map(EndpointState::as_str))
+        .bind(cursor.map_or(i64::MAX, |cursor| millis(cursor.at)))
+        .bind(cursor.map_or("", |cursor| cursor.id.as_str()))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
+        let rows = self.database.fetch(select).await?;
+        let items = rows.iter().map(endpoint_from_row).collect::<Result<_, _>>()?;
+        Ok(Page::of(items, limit, |item| Cursor { at: item.changed_at, id: item.id.clone() }))
     }
 
     /// One delivery of a key, with every attempt.

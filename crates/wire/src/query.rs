@@ -1,6 +1,6 @@
 //! What a query string may say. As with bodies, an unknown name is an error, so that no filter is silently dropped.
 
-use domain::{DeliveryState, JobId, Receiver, Timestamp};
+use domain::{DeliveryState, EndpointState, JobId, Receiver, Timestamp};
 
 use crate::error::{ErrorCode, RequestError};
 
@@ -22,6 +22,17 @@ pub struct DeliveriesQuery {
     pub after: Option<Timestamp>,
     /// Those made before this time.
     pub before: Option<Timestamp>,
+    /// Where the page before ended, as its answer said.
+    pub cursor: Option<String>,
+    /// How many, at most.
+    pub limit: usize,
+}
+
+/// `GET /v1/webhooks/endpoints`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointsQuery {
+    /// Those that stand so.
+    pub state: Option<EndpointState>,
     /// Where the page before ended, as its answer said.
     pub cursor: Option<String>,
     /// How many, at most.
@@ -63,6 +74,20 @@ pub fn parse_deliveries(pairs: &[(String, String)]) -> Result<DeliveriesQuery, R
     Ok(query)
 }
 
+/// Reads the query of `GET /v1/webhooks/endpoints`.
+pub fn parse_endpoints(pairs: &[(String, String)]) -> Result<EndpointsQuery, RequestError> {
+    let mut query = EndpointsQuery { state: None, cursor: None, limit: DEFAULT_LIMIT };
+    for (name, value) in pairs {
+        match name.as_str() {
+            "state" => query.state = Some(endpoint_state(value)?),
+            "cursor" => query.cursor = Some(value.clone()),
+            "limit" => query.limit = limit(value)?,
+            _ => return Err(unknown(name, "state, cursor and limit")),
+        }
+    }
+    Ok(query)
+}
+
 /// Reads the query of `GET /v1/events`.
 pub fn parse_events(pairs: &[(String, String)]) -> Result<EventsQuery, RequestError> {
     let mut query = EventsQuery { after_sequence: 0, limit: DEFAULT_LIMIT };
@@ -99,6 +124,10 @@ fn job(text: &str) -> Result<JobId, RequestError> {
 
 pub(crate) fn state(text: &str) -> Result<DeliveryState, RequestError> {
     DeliveryState::parse(text).ok_or_else(|| wrong("`state`: there are pending, delivered and exhausted"))
+}
+
+fn endpoint_state(text: &str) -> Result<EndpointState, RequestError> {
+    EndpointState::parse(text).ok_or_else(|| wrong("`state`: there are healthy, failing and disabled"))
 }
 
 /// `host:port`, as deliveries show it.
@@ -153,6 +182,10 @@ mod tests {
             limit: 200,
         };
         assert_eq!(query, Ok(expected));
+        let endpoints = parse_endpoints(&pairs(&[("state", "disabled"), ("cursor", "x"), ("limit", "1")]));
+        let expected =
+            EndpointsQuery { state: Some(EndpointState::Disabled), cursor: Some("x".to_owned()), limit: 1 };
+        assert_eq!(endpoints, Ok(expected));
         let events = parse_events(&pairs(&[("afterSequence", "17")]));
         assert_eq!(events, Ok(EventsQuery { after_sequence: 17, limit: DEFAULT_LIMIT }));
     }
@@ -173,6 +206,9 @@ mod tests {
         ] {
             let error = parse_deliveries(&pairs(&[(name, value)])).expect_err(value);
             assert!(error.details.as_ref().is_some_and(|details| details.contains(named)), "{error:?}");
+        }
+        for (name, value) in [("state", "pending"), ("limit", "0"), ("receiver", "h.example:443")] {
+            assert!(parse_endpoints(&pairs(&[(name, value)])).is_err(), "{name}={value} was taken");
         }
         for (name, value) in [("afterSequence", "-1"), ("afterSequence", "x"), ("after", "1"), ("limit", "x")]
         {

@@ -1,5 +1,5 @@
-use domain::{Delivery, EndpointState, EndpointVerdict, KeyId, Lease, NodeId, Timestamp, WebUrl};
-use store::Next;
+use domain::{Delivery, EndpointId, EndpointState, EndpointVerdict, KeyId, Lease, NodeId, Timestamp, WebUrl};
+use store::{Cursor, Next};
 
 use crate::delivering::answered;
 use crate::on_both;
@@ -28,7 +28,7 @@ impl World {
     }
 
     async fn endpoint(&self, key: &KeyId) -> domain::Endpoint {
-        let mut endpoints = self.store.endpoints(key).await.expect("read");
+        let mut endpoints = self.store.endpoints(key, None, None, 10).await.expect("read").items;
         assert_eq!(endpoints.len(), 1);
         endpoints.remove(0)
     }
@@ -64,6 +64,37 @@ async fn an_endpoint_is_one_url_of_one_key_and_its_health_is_its_own(world: Worl
     assert_eq!((endpoint.state, endpoint.reason.as_deref()), (EndpointState::Disabled, Some("it said 410")));
     let other = if due[0].key == one { &two } else { &one };
     assert_eq!(world.store.endpoint(other, &due[0].id).await.expect("read"), None);
+}
+
+async fn endpoints_are_listed_in_pages_and_by_state(world: World) {
+    let (key, other) = (world.key().await, world.key().await);
+    for url in ["a", "b", "c", "d", "e"] {
+        world.event_for(&key, &format!("https://h.example/{url}")).await;
+    }
+    let lease = world.send(1, LONG, NOW).await.remove(0);
+    world.event_for(&other, "https://h.example/a").await;
+    let changed = lease.item.endpoint();
+    let verdict = EndpointVerdict::Disable { reason: "it said 410".to_owned() };
+    let group = [(lease.clone(), answered(&lease, 410), Next::Exhausted, verdict)];
+    world.store.record_attempts(&group, NOW.plus(secs(1))).await.expect("recorded");
+    let page = async |state, cursor: Option<&Cursor<EndpointId>>| {
+        let page = world.store.endpoints(&key, state, cursor, 2).await.expect("read");
+        let ids: Vec<_> = page.items.into_iter().map(|endpoint| endpoint.id).collect();
+        (ids, page.next.map(|next| Cursor::parse(&next.to_text(), EndpointId::parse).expect("its own text")))
+    };
+    let (mut seen, mut cursor) = page(None, None).await;
+    assert_eq!(seen[0], changed, "the last to change comes first");
+    while let Some(after) = cursor {
+        let (more, next) = page(None, Some(&after)).await;
+        seen.extend(more);
+        cursor = next;
+    }
+    assert_eq!(seen.len(), 5);
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 5, "one came twice");
+    assert_eq!(page(Some(EndpointState::Disabled), None).await, (vec![changed], None));
+    assert_eq!(page(Some(EndpointState::Failing), None).await, (Vec::new(), None));
 }
 
 async fn an_open_circuit_lets_nothing_through_and_then_one_probe_at_a_time(world: World) {
@@ -248,6 +279,7 @@ async fn no_delivery_is_forgotten_while_jobs_end_and_nodes_claim(world: World) {
 }
 
 on_both! {
+    endpoints_are_listed_in_pages_and_by_state
     an_endpoint_is_one_url_of_one_key_and_its_health_is_its_own
     an_open_circuit_lets_nothing_through_and_then_one_probe_at_a_time
     a_lost_probe_is_followed_by_another

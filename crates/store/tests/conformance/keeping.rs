@@ -174,7 +174,7 @@ async fn endpoints_and_replays_are_trimmed_once_nothing_is_left_of_them(world: W
     let replay = world.store.start_replay(key, &ReplayFilter::default(), NOW).await.expect("begun");
     let rows = HOUR * 100;
     let left = async || {
-        let endpoints = world.store.endpoints(key).await.expect("read").len();
+        let endpoints = world.store.endpoints(key, None, None, 10).await.expect("read").items.len();
         let replay = world.store.replay_progress(key, &replay).await.expect("read").is_some();
         (endpoints, replay)
     };

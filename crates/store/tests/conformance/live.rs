@@ -219,7 +219,7 @@ async fn what_a_live_event_came_to_says_nothing_of_its_url(world: World) {
         let started = world.claim_live(LIVE).await.remove(0);
         world.over(&started, 500, UNCHANGED).await;
     }
-    let endpoints = world.store.endpoints(&key).await.expect("read");
+    let endpoints = world.store.endpoints(&key, None, None, 10).await.expect("read").items;
     assert_eq!((endpoints[0].failures, endpoints[0].first_failed_at), (0, None));
 }
 

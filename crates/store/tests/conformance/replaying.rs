@@ -34,13 +34,14 @@ impl World {
 async fn deliveries_are_listed_in_pages_and_filtered(world: World) {
     let key = world.ended(5, Next::Exhausted).await;
     world.ended(1, Next::Exhausted).await;
-    let (mut seen, mut cursor): (Vec<DeliveryId>, Option<Cursor>) = (Vec::new(), None);
+    let (mut seen, mut cursor): (Vec<DeliveryId>, Option<Cursor<DeliveryId>>) = (Vec::new(), None);
     let all = DeliveryFilter::default();
     for expected in [2, 2, 1] {
         let page = world.store.deliveries(&key, &all, cursor.as_ref(), 2).await.expect("read");
         assert_eq!(page.items.len(), expected);
         seen.extend(page.items.into_iter().map(|item| item.id));
-        cursor = page.next.map(|next| Cursor::parse(&next.to_text()).expect("its own text"));
+        cursor =
+            page.next.map(|next| Cursor::parse(&next.to_text(), DeliveryId::parse).expect("its own text"));
     }
     assert_eq!(cursor, None);
     assert_eq!(seen, world.ids(&key, &all).await);
@@ -70,7 +71,7 @@ async fn deliveries_are_listed_in_pages_and_filtered(world: World) {
     let item = &page.items[0];
     assert_eq!((item.attempts, item.last_status, item.last_error), (1, Some(500), None));
     for text in ["", "x", "1.dlv_", ".dlv_0000000000000001", "1,dlv_0000000000000001"] {
-        assert!(Cursor::parse(text).is_err(), "{text} was taken");
+        assert!(Cursor::parse(text, DeliveryId::parse).is_err(), "{text} was taken");
     }
 }
 

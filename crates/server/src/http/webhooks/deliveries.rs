@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::{DeliveryId, KeyId};
-use store::{Cursor, DeliveryFilter, DeliverySummary, RecordedDelivery, Replayed};
+use store::{DeliveryFilter, DeliverySummary, RecordedDelivery, Replayed};
 use wire::ErrorCode;
 use wire::webhook::{DeliveryFacts, DeliveryResponse, ListResponse, RecordedDeliveryResponse};
 
@@ -14,6 +14,7 @@ use super::super::auth::Manager;
 use super::super::query::Pairs;
 use super::super::refusal::Refusal;
 use super::super::{Api, json};
+use super::parse_cursor;
 
 /// `GET /v1/webhooks/deliveries`
 pub(in super::super) async fn list(
@@ -22,7 +23,7 @@ pub(in super::super) async fn list(
     Pairs(pairs): Pairs,
 ) -> Result<Response, Refusal> {
     let query = wire::query::parse_deliveries(&pairs)?;
-    let cursor = query.cursor.as_deref().map(parse_cursor).transpose()?;
+    let cursor = query.cursor.as_deref().map(|text| parse_cursor(text, DeliveryId::parse)).transpose()?;
     let filter = DeliveryFilter {
         job: query.job,
         state: query.state,
@@ -109,10 +110,6 @@ fn parse_id(text: &str) -> Result<DeliveryId, Refusal> {
         Refusal::new(ErrorCode::InvalidJobId, "Use the `id` that the list of deliveries shows.")
             .with_details(malformed.to_string())
     })
-}
-
-fn parse_cursor(text: &str) -> Result<Cursor, Refusal> {
-    Cursor::parse(text).map_err(|malformed| wire::query::wrong(format!("`cursor`: {malformed}")).into())
 }
 
 fn under_way() -> Refusal {

@@ -10,17 +10,23 @@ use wire::ErrorCode;
 use wire::webhook::{EndpointResponse, ListResponse};
 
 use super::super::auth::Manager;
+use super::super::query::Pairs;
 use super::super::refusal::Refusal;
 use super::super::{Api, json};
+use super::parse_cursor;
 
 /// `GET /v1/webhooks/endpoints`
 pub(in super::super) async fn list(
     State(api): State<Arc<Api>>,
     Manager(key): Manager,
+    Pairs(pairs): Pairs,
 ) -> Result<Response, Refusal> {
-    let endpoints = api.store.endpoints(&key).await?;
-    let items = endpoints.iter().map(EndpointResponse::from).collect();
-    Ok(json(StatusCode::OK, wire::error::success(ListResponse { items, next_cursor: None })))
+    let query = wire::query::parse_endpoints(&pairs)?;
+    let cursor = query.cursor.as_deref().map(|text| parse_cursor(text, EndpointId::parse)).transpose()?;
+    let page = api.store.endpoints(&key, query.state, cursor.as_ref(), query.limit).await?;
+    let items = page.items.iter().map(EndpointResponse::from).collect();
+    let next_cursor = page.next.map(|cursor| cursor.to_text());
+    Ok(json(StatusCode::OK, wire::error::success(ListResponse { items, next_cursor })))
 }
 
 /// `POST /v1/webhooks/endpoints/{id}/enable`
