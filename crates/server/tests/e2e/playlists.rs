@@ -60,6 +60,9 @@ async fn heard(app: &TestApp, job: &str, into: &Path) -> (Value, Vec<u8>) {
     (status, decoded(&path.display().to_string()))
 }
 
+/// As AAC begins: 1024 samples of two channels in 16 bits.
+const PRIMING_BYTES: usize = 1024 * 4;
+
 /// Samples a channel of two channels in 16 bits.
 fn samples(pcm: &[u8]) -> usize {
     pcm.len() / 4
@@ -81,11 +84,14 @@ async fn a_playlist_gives_the_sound_that_ffmpeg_hears() {
             })
         };
         let theirs = tokio::task::spawn_blocking(theirs).await.expect("a thread");
+        // ffmpeg does not heed the edit list of a file in fragments, which leaves out what the encoder needed to begin.
+        let is_primed = list.starts_with("dash-") && !list.starts_with("dash-webm");
+        let theirs = if is_primed { &theirs[PRIMING_BYTES..] } else { &theirs[..] };
         match *list {
             // ffmpeg asks for one segment more than the manifest's length allows.
             "dash-duration/list.mpd" => assert!(theirs.starts_with(&ours), "{list}: other samples"),
             _ => {
-                assert!(ours == theirs, "{list}: {} samples instead of {}", samples(&ours), samples(&theirs))
+                assert!(ours == theirs, "{list}: {} samples instead of {}", samples(&ours), samples(theirs))
             }
         }
         assert!(samples(&ours).abs_diff(6 * 48_000) <= 2048, "{list}: {} samples", samples(&ours));
