@@ -1,6 +1,7 @@
 //! Addresses that customers name. They may carry credentials in their user part or query, so printing one shows
 //! neither.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use url::Url;
@@ -46,6 +47,17 @@ impl WebUrl {
     /// Exactly what the customer wrote, secrets included: for echoing to its owner.
     pub fn as_written(&self) -> &str {
         &self.written
+    }
+
+    /// As written, but with a mask instead of user and password: for showing where something goes.
+    pub fn masked(&self) -> Cow<'_, str> {
+        if self.url.username().is_empty() && self.url.password().is_none() {
+            return Cow::Borrowed(&self.written);
+        }
+        let mut masked = self.url.clone();
+        // Only a URL without a host refuses these, and none is taken.
+        let _ = masked.set_username("***").and_then(|()| masked.set_password(None));
+        Cow::Owned(masked.into())
     }
 
     /// The parsed URL, secrets included: for dialling.
@@ -94,6 +106,18 @@ mod tests {
         assert_eq!(url.to_string(), "https://example.com:8443/v.mp4?…");
         assert_eq!(format!("{url:?}"), "https://example.com:8443/v.mp4?…");
         assert!(url.as_written().contains("t0ken"));
+    }
+
+    #[test]
+    fn user_and_password_are_masked_and_nothing_else() {
+        for (written, masked) in [
+            ("https://user:pa55@example.com:8443/v?a=b#c", "https://***@example.com:8443/v?a=b#c"),
+            ("https://token@example.com/v", "https://***@example.com/v"),
+            ("https://:pa55@example.com/v", "https://***@example.com/v"),
+            ("https://Example.com", "https://Example.com"),
+        ] {
+            assert_eq!(WebUrl::parse(written).expect("a URL").masked(), masked);
+        }
     }
 
     #[test]

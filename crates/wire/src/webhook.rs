@@ -1,5 +1,7 @@
 //! Deliveries, attempts, events and endpoints, as their owner is shown them.
 
+use std::borrow::Cow;
+
 use domain::{
     DeliveryAttempt, DeliveryId, DeliveryState, Endpoint, Event, EventId, EventKind, JobId, Phases, Receiver,
     ReplayId, SendError, SendOutcome, Timestamp, WebhookUrl,
@@ -59,7 +61,7 @@ pub struct DeliveryResponse<'a> {
     event: &'static str,
     sequence: Option<u64>,
     job_id: &'a str,
-    url: &'a str,
+    url: Cow<'a, str>,
     receiver: String,
     state: &'static str,
     attempt_count: u32,
@@ -79,7 +81,7 @@ impl<'a> From<DeliveryFacts<'a>> for DeliveryResponse<'a> {
             event: facts.kind.as_str(),
             sequence: facts.sequence,
             job_id: facts.job.as_str(),
-            url: facts.url.as_written(),
+            url: facts.url.masked(),
             receiver: Receiver::of(facts.url.url()).as_str().to_owned(),
             state: facts.state.as_str(),
             attempt_count: facts.attempts,
@@ -211,7 +213,7 @@ impl<'a> TestResponse<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct EndpointResponse<'a> {
     id: &'a str,
-    url: &'a str,
+    url: Cow<'a, str>,
     receiver: &'a str,
     state: &'static str,
     reason: Option<&'a str>,
@@ -225,7 +227,7 @@ impl<'a> From<&'a Endpoint> for EndpointResponse<'a> {
     fn from(endpoint: &'a Endpoint) -> Self {
         Self {
             id: endpoint.id.as_str(),
-            url: endpoint.url.as_written(),
+            url: endpoint.url.masked(),
             receiver: endpoint.receiver.as_str(),
             state: endpoint.state.as_str(),
             reason: endpoint.reason.as_deref(),
