@@ -1,5 +1,7 @@
 //! What a query string may say. As with bodies, an unknown name is an error, so that no filter is silently dropped.
 
+use std::collections::HashSet;
+
 use domain::{DeliveryState, EndpointState, JobId, Receiver, Timestamp};
 
 use crate::error::{ErrorCode, RequestError};
@@ -50,6 +52,7 @@ pub struct EventsQuery {
 
 /// Reads the query of `GET /v1/webhooks/deliveries`.
 pub fn parse_deliveries(pairs: &[(String, String)]) -> Result<DeliveriesQuery, RequestError> {
+    each_once(pairs)?;
     let mut query = DeliveriesQuery {
         job: None,
         state: None,
@@ -76,6 +79,7 @@ pub fn parse_deliveries(pairs: &[(String, String)]) -> Result<DeliveriesQuery, R
 
 /// Reads the query of `GET /v1/webhooks/endpoints`.
 pub fn parse_endpoints(pairs: &[(String, String)]) -> Result<EndpointsQuery, RequestError> {
+    each_once(pairs)?;
     let mut query = EndpointsQuery { state: None, cursor: None, limit: DEFAULT_LIMIT };
     for (name, value) in pairs {
         match name.as_str() {
@@ -90,6 +94,7 @@ pub fn parse_endpoints(pairs: &[(String, String)]) -> Result<EndpointsQuery, Req
 
 /// Reads the query of `GET /v1/events`.
 pub fn parse_events(pairs: &[(String, String)]) -> Result<EventsQuery, RequestError> {
+    each_once(pairs)?;
     let mut query = EventsQuery { after_sequence: 0, limit: DEFAULT_LIMIT };
     for (name, value) in pairs {
         match name.as_str() {
@@ -110,9 +115,22 @@ pub fn wrong(details: impl Into<String>) -> RequestError {
         .with_details(details)
 }
 
+/// Of a name that is given twice one value would be dropped.
+fn each_once(pairs: &[(String, String)]) -> Result<(), RequestError> {
+    let mut names = HashSet::new();
+    match pairs.iter().find(|(name, _)| !names.insert(name)) {
+        Some((name, _)) => Err(wrong(format!("`{}`: is given more than once", shown(name)))),
+        None => Ok(()),
+    }
+}
+
+/// As much of a name as is shown of one that may be anything.
+fn shown(name: &str) -> String {
+    name.chars().take(64).collect()
+}
+
 fn unknown(name: &str, known: &str) -> RequestError {
-    let name: String = name.chars().take(64).collect();
-    wrong(format!("`{name}` is no parameter of this; there are {known}"))
+    wrong(format!("`{}` is no parameter of this; there are {known}", shown(name)))
 }
 
 fn job(text: &str) -> Result<JobId, RequestError> {
@@ -188,6 +206,20 @@ mod tests {
         assert_eq!(endpoints, Ok(expected));
         let events = parse_events(&pairs(&[("afterSequence", "17")]));
         assert_eq!(events, Ok(EventsQuery { after_sequence: 17, limit: DEFAULT_LIMIT }));
+    }
+
+    #[test]
+    fn a_name_is_given_once() {
+        let twice = pairs(&[("limit", "1"), ("state", "failing"), ("limit", "1")]);
+        let errors = [
+            parse_deliveries(&twice).map(drop),
+            parse_endpoints(&twice).map(drop),
+            parse_events(&twice).map(drop),
+        ];
+        for error in errors {
+            let details = error.expect_err("it is given twice").details.expect("details");
+            assert!(details.contains("`limit`"), "{details}");
+        }
     }
 
     #[test]
