@@ -36,7 +36,7 @@ impl WebUrl {
         }
         let url = Url::parse(text).map_err(|cause| format!("not an absolute URL: {cause}"))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(format!("the scheme is `{}`; only http and https are fetched", url.scheme()));
+            return Err(format!("the scheme is `{}`; only http and https are taken", url.scheme()));
         }
         if url.host_str().is_none_or(str::is_empty) {
             return Err("the URL names no host".to_owned());

@@ -120,7 +120,7 @@ impl Dialer {
     fn check_all(&self, addresses: &[IpAddr]) -> Result<(), DialError> {
         for address in addresses {
             self.guard.check_address(*address).map_err(|_| DialError::Refused {
-                reason: AddressRefused("the name leads to an address that may not be fetched".to_owned()),
+                reason: AddressRefused("the name leads to an address that may not be reached".to_owned()),
                 address: Some(*address),
             })?;
         }

@@ -69,7 +69,7 @@ impl Guard {
         if self.is_opened(address) || self.is_opened(address.to_canonical()) {
             return Ok(());
         }
-        Err(refused(format!("the address may not be fetched: it is {purpose}, not public")))
+        Err(refused(format!("the address may not be reached: it is {purpose}, not public")))
     }
 
     /// Whether this host and port may be reached, as far as can be known before a name is resolved.

@@ -208,7 +208,7 @@ async fn all_addresses_of_a_name_must_be_allowed() {
     assert_eq!(host.seen()[0].header("host"), Some(format!("good.example:{port}").as_str()));
     for name in ["mixed.example", "mixed6.example", "mapped.example", "private.example"] {
         let Err(failure) = egress.sources.open(&open(name), None).await else { panic!("{name} was fetched") };
-        assert_eq!(details(&failure), "the name leads to an address that may not be fetched", "{name}");
+        assert_eq!(details(&failure), "the name leads to an address that may not be reached", "{name}");
         assert_eq!(failure.retry, Retry::Never);
         assert!(!failure.to_string().contains("10.0.0.1"), "{failure}");
     }
@@ -226,7 +226,7 @@ async fn the_address_that_was_checked_is_the_one_that_is_dialled() {
     let source = egress.sources.open(&spec(&url), None).await.expect("the first look-up is allowed");
     // Another connection is another look-up, and it is checked again.
     let failure = source.read_at(1_500_000, 5).await.expect_err("rebound");
-    assert_eq!(details(&failure), "the name leads to an address that may not be fetched");
+    assert_eq!(details(&failure), "the name leads to an address that may not be reached");
     assert_eq!(host.seen().len(), 1);
 }
 

@@ -310,7 +310,7 @@ async fn a_name_that_leads_to_a_private_address_is_not_followed() {
     let job = app.submit(&source(&url)).await;
     let status = app.wait_for_end(&job).await;
     assert_eq!(status["error"]["code"], "DOWNLOAD_FAILED", "{status}");
-    assert_helps("a private name", &status["error"], "may not be fetched");
+    assert_helps("a private name", &status["error"], "may not be reached");
     app.stop().await;
 }
 
