@@ -72,6 +72,12 @@ fn a_delivery_shows_every_attempt_and_its_endpoint() {
     let delivered = DeliveryFacts { state: DeliveryState::Delivered, ..facts };
     insta::assert_snapshot!(text(ListResponse { items: vec![DeliveryResponse::from(delivered)], next_cursor: Some("c".to_owned()) }), @r#"{"success":true,"data":{"items":[{"id":"dlv_0303030303030303","eventId":"msg_0101010101010101","event":"job.completed","sequence":17,"jobId":"job_a1b2c3d4e5f6g7h8","url":"https://hooks.example.com/x?token=t","receiver":"hooks.example.com:443","state":"delivered","attemptCount":1,"lastStatus":503,"lastError":null,"isReplay":false,"createdAt":"2026-01-21T12:34:56.789Z","nextAttemptAt":null}],"nextCursor":"c"}}"#);
     insta::assert_snapshot!(text(TestResponse::new(&event, &attempts[0].outcome)), @r#"{"success":true,"data":{"eventId":"msg_0101010101010101","isDelivered":false,"disposition":"rejected","status":503,"error":null,"durationMs":12.345,"phases":{"dnsMs":null,"connectMs":null,"tlsMs":null,"answerMs":2.5,"bodyMs":null},"request":[{"name":"webhook-attempt","value":"1"}],"answer":"no �","retryAfter":20}}"#);
+    let with_password = WebhookUrl::parse("https://user:pa55@hooks.example.com/x").expect("a URL");
+    let (facts, endpoint) =
+        (DeliveryFacts { url: &with_password, ..facts }, Endpoint { url: with_password.clone(), ..endpoint });
+    let shown = text(RecordedDeliveryResponse::new(facts, &[], &endpoint));
+    assert_eq!(shown.matches("https://***@hooks.example.com/x").count(), 2, "{shown}");
+    assert!(!shown.contains("pa55"), "{shown}");
 }
 
 #[test]
