@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use domain::{NodeId, RetryPolicy};
+use domain::{CircuitPolicy, NodeId, RetryPolicy};
 use egress::{Egress, EgressConfig, GuardConfig};
 use engine::deliver::DeliverParts;
-use engine::{CancellationToken, CircuitConfig, DeliverConfig, DeliverLoop, random_id};
+use engine::{CancellationToken, DeliverConfig, DeliverLoop, random_id};
 use tokio::task::JoinHandle;
 
 use crate::Outcome;
@@ -33,7 +33,7 @@ impl Delivering {
             slots_per_key: 256,
             window_start: 4,
             window_most: 64,
-            circuit: CircuitConfig {
+            circuit: CircuitPolicy {
                 open_after: 5,
                 first_pause: Duration::from_secs(10),
                 longest_pause: Duration::from_secs(600),

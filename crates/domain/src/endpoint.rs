@@ -69,7 +69,7 @@ pub struct Endpoint {
     pub failures: u32,
     /// When the first of them did.
     pub first_failed_at: Option<Timestamp>,
-    /// While it is failing: nothing is sent before, and then one probe.
+    /// Nothing is sent before: because it asked for a rest, or, while it is failing, until the next probe.
     pub retry_at: Option<Timestamp>,
     /// Why it is disabled, for its owner.
     pub reason: Option<String>,
@@ -77,23 +77,22 @@ pub struct Endpoint {
     pub changed_at: Timestamp,
 }
 
-/// What an attempt means for its endpoint.
+/// What an attempt says of its endpoint. What follows is for [`crate::EndpointHealth::learn`] to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndpointVerdict {
     /// It is well: its failures are forgotten and its circuit is closed.
     Succeeded,
     /// One failure more.
     Failed {
-        /// Opens the circuit, or keeps it open, until then; without, the circuit stays as it is.
-        open_until: Option<Timestamp>,
+        /// It was claimed to find out whether an endpoint whose circuit is open is back.
+        is_probe: bool,
+        /// The receiver wants nothing before.
+        rest_until: Option<Timestamp>,
     },
     /// Nothing: a live event that was not taken says little, for it is given less time.
     Unchanged,
-    /// Nothing more is sent until its owner enables it.
-    Disable {
-        /// Why, for its owner.
-        reason: String,
-    },
+    /// It said that it will never be back.
+    Gone,
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! Start with [`job`], then [`spec`] (what a customer asked for), [`delivery`] (how the customer is told) and
 //! [`ports`] (what the rooms above implement).
 
+pub mod circuit;
 pub mod delivery;
 pub mod endpoint;
 pub mod failure;
@@ -28,6 +29,7 @@ pub mod time;
 pub mod upload;
 pub mod web;
 
+pub use circuit::{CircuitPolicy, EndpointHealth};
 pub use delivery::{
     Delivery, DeliveryAttempt, DeliveryState, Disposition, Event, EventKind, Phases, Receiver, SendError,
     SendOutcome,

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::{
-    Clock, Delivery, DeliveryAttempt, EndpointVerdict, KeyId, Lease, NodeId, Notice, Notifier, RetryPolicy,
-    SendOutcome, SigningKeys, Timestamp,
+    CircuitPolicy, Clock, Delivery, DeliveryAttempt, EndpointVerdict, KeyId, Lease, NodeId, Notice, Notifier,
+    RetryPolicy, SendOutcome, SigningKeys, Timestamp,
 };
 use store::{DueEndpoint, Next, Store, StoreError};
 use tokio::sync::mpsc;
@@ -28,7 +28,6 @@ mod record;
 mod window;
 
 use asking::{Answer, Asking, LOOK_AGAIN};
-pub use circuit::CircuitConfig;
 use lanes::{Caps, Lanes, Turn};
 use record::Ended;
 use window::Bounds;
@@ -50,7 +49,7 @@ pub struct DeliverConfig {
     /// The most attempts at once to one receiver.
     pub window_most: usize,
     /// When a URL is left alone.
-    pub circuit: CircuitConfig,
+    pub circuit: CircuitPolicy,
     /// How long a claim lasts; must be more than twice what an attempt can take.
     pub lease: Duration,
     /// How long one attempt at a live event (`job.started`, `job.progress`) may take, and how long it may wait for
@@ -107,7 +106,8 @@ struct Over {
     endpoint: DueEndpoint,
     began: Instant,
     outcome: SendOutcome,
-    has_opened: bool,
+    /// Nothing is to be sent to its endpoint for now.
+    is_left_alone: bool,
     is_live: bool,
 }
 
@@ -121,8 +121,12 @@ impl DeliverLoop {
     pub async fn run(self, stop: CancellationToken) {
         let this = Arc::new(self);
         let (ended, to_record) = mpsc::channel(record::MAX_GROUP);
-        let recorder =
-            tokio::spawn(record::run(this.parts.store.clone(), Arc::clone(&this.parts.clock), to_record));
+        let recorder = record::Recorder {
+            store: this.parts.store.clone(),
+            clock: Arc::clone(&this.parts.clock),
+            circuit: this.config.circuit.clone(),
+        };
+        let recorder = tokio::spawn(recorder.run(to_record));
         let mut lanes = Lanes::new(this.caps());
         let mut sending = JoinSet::new();
         this.turn_after_turn(&mut lanes, &mut sending, &ended, &stop).await;
@@ -142,7 +146,8 @@ impl DeliverLoop {
 
     fn caps(&self) -> Caps {
         let window = Bounds { start: self.config.window_start, most: self.config.window_most };
-        Caps { total: self.config.slots, per_key: self.config.slots_per_key, window }
+        let open_after = self.config.circuit.open_after;
+        Caps { total: self.config.slots, per_key: self.config.slots_per_key, window, open_after }
     }
 
     async fn turn_after_turn(
@@ -221,12 +226,13 @@ impl DeliverLoop {
     /// Lets the lanes learn. What was claimed ahead for a URL that has just been given up for now goes back.
     async fn learn(&self, lanes: &mut Lanes, over: Option<Over>) {
         let Some(over) = over else { return };
-        if over.is_live {
+        let has_failed = if over.is_live {
             lanes.live_ended(&over.endpoint, &over.outcome, over.began);
+            false
         } else {
-            lanes.ended(&over.endpoint, &over.outcome, over.began);
-        }
-        if over.has_opened {
+            lanes.ended(&over.endpoint, &over.outcome, over.began)
+        };
+        if has_failed || over.is_left_alone {
             self.give_back(lanes.give_up(&over.endpoint.id)).await;
         }
     }
@@ -247,7 +253,7 @@ impl DeliverLoop {
         if let Err(cause) = self.parts.store.release_deliveries(&leases).await {
             tracing::warn!(%cause, deliveries = leases.len(), "deliveries could not be handed back");
         }
-        if let Err(cause) = self.parts.store.record_attempts(&live, now).await {
+        if let Err(cause) = self.parts.store.record_attempts(&live, &self.config.circuit, now).await {
             tracing::warn!(%cause, deliveries = live.len(), "live events could not be dropped");
         }
     }
@@ -257,8 +263,9 @@ impl DeliverLoop {
         let Turn { lease, endpoint, since, .. } = turn;
         let began = Instant::now();
         let is_live = lease.item.event.kind.is_live();
-        let not_made =
-            |outcome| Some(Over { endpoint: endpoint.clone(), began, outcome, has_opened: false, is_live });
+        let not_made = |outcome| {
+            Some(Over { endpoint: endpoint.clone(), began, outcome, is_left_alone: false, is_live })
+        };
         if since.elapsed() > self.patience(&lease) {
             if is_live {
                 let _ = ended.send(live::dropped(lease, self.parts.clock.now())).await;
@@ -280,20 +287,17 @@ impl DeliverLoop {
         let outcome = self.parts.notifier.send(notice).await;
         let now = self.parts.clock.now();
         let next = self.next(&lease, &outcome, now);
-        let verdict = self.config.circuit.verdict(&endpoint, lease.item.event.kind, &outcome, now);
-        let has_opened = !matches!(
-            verdict,
-            EndpointVerdict::Succeeded
-                | EndpointVerdict::Unchanged
-                | EndpointVerdict::Failed { open_until: None }
-        );
+        let longest = self.config.max_retry_after;
+        let verdict = circuit::verdict(endpoint.is_probe, lease.item.event.kind, &outcome, longest, now);
+        let is_left_alone =
+            matches!(verdict, EndpointVerdict::Gone | EndpointVerdict::Failed { rest_until: Some(_), .. });
         log(&lease, &outcome, &next);
         // For the lanes, without what was said and what was answered.
         let learned = SendOutcome { answer: Vec::new(), request: Vec::new(), ..outcome };
         let attempt = DeliveryAttempt { number: lease.attempt, started_at, outcome };
         // The recorder is gone only when the process stops; then the lease runs out and it is sent again.
         let _ = ended.send((lease, attempt, next, verdict)).await;
-        Some(Over { endpoint, began, outcome: learned, has_opened, is_live })
+        Some(Over { endpoint, began, outcome: learned, is_left_alone, is_live })
     }
 
     /// What follows from an attempt. `Retry-After` can make a wait longer, never shorter.

@@ -20,7 +20,7 @@ pub mod sweep;
 pub mod upload;
 
 pub use chance::{random_bytes, random_id};
-pub use deliver::{CircuitConfig, DeliverConfig, DeliverLoop};
+pub use deliver::{DeliverConfig, DeliverLoop};
 pub use extract::{ExtractConfig, ExtractLoop};
 pub use links::Links;
 pub use replay::{ReplayConfig, ReplayLoop};

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::{Clock, NodeId};
+use domain::{CircuitPolicy, Clock, NodeId};
 use egress::{Egress, EgressConfig, GuardConfig, NotifyConfig, SourceConfig, TlsConfig};
 use engine::deliver::DeliverParts;
 use engine::extract::ExtractParts;
 use engine::sweep::SweepParts;
 use engine::{
-    CancellationToken, CircuitConfig, DeliverConfig, DeliverLoop, ExtractConfig, ExtractLoop, Links,
-    ReplayConfig, ReplayLoop, Submit, SubmitConfig, SweepConfig, SweepLoop, UploadConfig, Uploads,
+    CancellationToken, DeliverConfig, DeliverLoop, ExtractConfig, ExtractLoop, Links, ReplayConfig,
+    ReplayLoop, Submit, SubmitConfig, SweepConfig, SweepLoop, UploadConfig, Uploads,
 };
 use media::{AvLimits, Supervisor, SupervisorConfig};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -259,7 +259,7 @@ impl Node {
             slots_per_key: settings.webhook_slots_per_key,
             window_start: settings.webhook_window_start,
             window_most: settings.webhook_window_most,
-            circuit: CircuitConfig {
+            circuit: CircuitPolicy {
                 open_after: settings.webhook_open_after,
                 first_pause: settings.webhook_first_pause,
                 longest_pause: settings.webhook_longest_pause,

@@ -138,13 +138,13 @@ async fn allowed(
     let select = sql("SELECT state, retry_at, is_probing FROM endpoints WHERE id = $1 {for_update}");
     let Some(row) = tx.fetch_optional(select.bind(endpoint.as_str())).await? else { return Ok((0, false)) };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rests = row.time("retry_at")?.is_some_and(|at| at > now);
     Ok(match row.parse("state", |text| EndpointState::parse(text).ok_or(()))? {
-        EndpointState::Healthy => (limit, false),
+        EndpointState::Healthy => (if rests { 0 } else { limit }, false),
         EndpointState::Disabled => (0, false),
         EndpointState::Failing => {
-            let is_open = row.time("retry_at")?.is_some_and(|at| at > now);
             let is_probing = row.get::<i64>("is_probing")? == 1;
-            (if is_open || is_probing { 0 } else { limit.min(1) }, true)
+            (if rests || is_probing { 0 } else { limit.min(1) }, true)
         }
     })
 }

@@ -10,9 +10,7 @@ use crate::error::StoreError;
 use crate::rows::Rows;
 use crate::sql::{Row, Unreadable, sql, sql_over};
 use crate::{Store, millis};
-use domain::{
-    Endpoint, EndpointId, EndpointState, EndpointVerdict, KeyId, Receiver, Timestamp, WebUrl, WebhookUrl,
-};
+use domain::{Endpoint, EndpointId, EndpointState, KeyId, Receiver, Timestamp, WebUrl, WebhookUrl};
 
 /// An endpoint that has deliveries to claim now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +23,6 @@ pub struct DueEndpoint {
     pub receiver: Receiver,
     /// Its circuit is half open: one delivery can be claimed, and the next when that one's attempt was recorded.
     pub is_probe: bool,
-    /// Attempts that failed since the last success.
-    pub failures: u32,
-    /// When the first of them did.
-    pub first_failed_at: Option<Timestamp>,
     /// Live events may be waiting for it, which [`Store::claim_live`] claims.
     pub has_live: bool,
 }
@@ -62,9 +56,7 @@ impl Store {
     /// What is due, and whether a lease ran out.
     async fn look(&self, now: Timestamp, limit: usize) -> Result<(Vec<DueEndpoint>, bool), StoreError> {
         // The minimum and not any one: PostgreSQL walks the index for it, whatever it believes of the table.
-        let select =
-            sql("SELECT l.lease_left, e.id, e.key_id, e.receiver, e.state, e.failures, e.first_failed_at, \
-             e.has_live FROM \
+        let select = sql("SELECT l.lease_left, e.id, e.key_id, e.receiver, e.state, e.has_live FROM \
              (SELECT MIN(until) - {clock} AS lease_left FROM delivery_leases) AS l \
              LEFT JOIN (SELECT * FROM endpoints WHERE due_at <= $1 ORDER BY due_at LIMIT $2) AS e ON 1 = 1 \
              ORDER BY e.due_at");
@@ -96,7 +88,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let mut tx = self.database.begin().await?;
-        let update = sql("UPDATE endpoints SET failures = 0, first_failed_at = NULL, retry_at = NULL, \
+        let update =
+            sql("UPDATE endpoints SET failures = 0, first_failed_at = NULL, retry_at = NULL, pauses = 0, \
              reason = NULL, is_probing = 0, state = 'healthy', \
              changed_at = CASE WHEN state = 'healthy' THEN changed_at ELSE $3 END \
              WHERE id = $1 AND key_id = $2");
@@ -189,104 +182,6 @@ pub(crate) async fn reckon(tx: &mut Tx, endpoints: &[&str]) -> Result<(), StoreE
     tx.execute(sql_over(Rows::ids(endpoints.iter().copied()), update)).await.map(drop)
 }
 
-/// What several attempts mean for one endpoint.
-struct Verdicts<'a> {
-    id: &'a str,
-    /// None: as it was.
-    state: Option<&'static str>,
-    /// 1: failures from before these are forgotten.
-    healed: i64,
-    failures: i64,
-    open_until: Option<i64>,
-    reason: Option<&'a str>,
-}
-
-impl<'a> Verdicts<'a> {
-    /// Verdicts in the order in which they were given.
-    fn of(id: &'a str, verdicts: impl Iterator<Item = &'a EndpointVerdict>) -> Self {
-        let mut sum = Self { id, state: None, healed: 0, failures: 0, open_until: None, reason: None };
-        for verdict in verdicts {
-            match verdict {
-                EndpointVerdict::Succeeded => {
-                    let state = Some(EndpointState::Healthy.as_str());
-                    sum = Self { state, healed: 1, failures: 0, open_until: None, ..sum };
-                }
-                EndpointVerdict::Failed { open_until } => {
-                    sum.failures += 1;
-                    if let Some(until) = open_until {
-                        sum.open_until = sum.open_until.max(Some(millis(*until)));
-                        sum.state = Some(EndpointState::Failing.as_str());
-                    }
-                }
-                EndpointVerdict::Unchanged => {}
-                EndpointVerdict::Disable { reason } => {
-                    sum.failures += 1;
-                    sum.reason = Some(reason);
-                }
-            }
-        }
-        if sum.reason.is_some() {
-            (sum.state, sum.open_until) = (Some(EndpointState::Disabled.as_str()), None);
-        }
-        sum
-    }
-}
-
-/// Applies what attempts mean for their endpoints. `is_retried`: some of the attempts' deliveries wait again. Whether
-/// something may be due at another time than before.
-///
-/// Costs one read where all is well: a success of a healthy endpoint changes nothing.
-pub(crate) async fn judge(
-    tx: &mut Tx,
-    verdicts: &[(EndpointId, &EndpointVerdict)],
-    is_retried: bool,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let endpoints = in_order(verdicts.iter().map(|(id, _)| id.as_str()));
-    let is_well = |verdict| matches!(verdict, &EndpointVerdict::Succeeded | &EndpointVerdict::Unchanged);
-    let is_all_well = verdicts.iter().all(|(_, verdict)| is_well(*verdict));
-    if is_all_well && !is_retried && !any_unwell(tx, &endpoints).await? {
-        return Ok(false);
-    }
-    lock(tx, &endpoints).await?;
-    let sums: Vec<Verdicts> = endpoints
-        .iter()
-        .map(|&id| {
-            let of_this = verdicts.iter().filter(|(other, _)| other.as_str() == id);
-            Verdicts::of(id, of_this.map(|(_, verdict)| *verdict))
-        })
-        // Who has nothing to say of an endpoint does not end another's probe either.
-        .filter(|sum| sum.healed == 1 || sum.failures > 0)
-        .collect();
-    // A disabled endpoint stays so whatever comes of the attempts that were under way.
-    let update = "UPDATE endpoints SET \
-             failures = CASE WHEN r.healed = 1 THEN r.failures ELSE endpoints.failures + r.failures END, \
-             first_failed_at = CASE WHEN r.failures > 0 AND (r.healed = 1 OR endpoints.first_failed_at IS NULL) \
-                 THEN r.now WHEN r.healed = 1 THEN NULL ELSE endpoints.first_failed_at END, \
-             state = COALESCE(r.state, endpoints.state), \
-             changed_at = CASE WHEN r.state <> endpoints.state THEN r.now ELSE endpoints.changed_at END, \
-             retry_at = CASE WHEN r.healed = 0 AND r.state = 'failing' AND endpoints.retry_at > r.open_until \
-                 THEN endpoints.retry_at WHEN r.state IS NULL THEN endpoints.retry_at ELSE r.open_until END, \
-             reason = r.reason, is_probing = 0 \
-         FROM {rows} WHERE endpoints.id = r.id AND endpoints.state <> 'disabled'";
-    let rows = Rows::ids(sums.iter().map(|sum| sum.id))
-        .text("state", sums.iter().map(|sum| sum.state))
-        .int("healed", sums.iter().map(|sum| sum.healed))
-        .int("failures", sums.iter().map(|sum| sum.failures))
-        .int("open_until", sums.iter().map(|sum| sum.open_until))
-        .text("reason", sums.iter().map(|sum| sum.reason))
-        .int("now", sums.iter().map(|_| millis(now)));
-    tx.execute(sql_over(rows, update)).await?;
-    reckon(tx, &endpoints).await?;
-    Ok(true)
-}
-
-async fn any_unwell(tx: &mut Tx, endpoints: &[&str]) -> Result<bool, StoreError> {
-    let select = "SELECT id FROM endpoints WHERE id IN (SELECT r.id FROM {rows}) \
-         AND (state <> 'healthy' OR failures > 0) LIMIT 1";
-    Ok(tx.fetch_optional(sql_over(Rows::ids(endpoints.iter().copied()), select)).await?.is_some())
-}
-
 /// Gives every delivery that was made before there were endpoints its own.
 pub(crate) async fn fill_endpoints(tx: &mut Tx) -> Result<(), StoreError> {
     let select = sql("SELECT key_id, url, MIN(created_at) AS since FROM deliveries \
@@ -303,7 +198,7 @@ pub(crate) async fn fill_endpoints(tx: &mut Tx) -> Result<(), StoreError> {
     reckon(tx, &endpoints).await
 }
 
-fn state_from_row(row: &Row) -> Result<EndpointState, Unreadable> {
+pub(crate) fn state_from_row(row: &Row) -> Result<EndpointState, Unreadable> {
     row.parse("state", |text| EndpointState::parse(text).ok_or(()))
 }
 
@@ -315,8 +210,6 @@ fn due_endpoint_from_row(row: &Row) -> Result<DueEndpoint, StoreError> {
             key: row.parse("key_id", KeyId::parse)?,
             receiver: Receiver::from_stored(row.get("receiver")?),
             is_probe: state_from_row(row)? == EndpointState::Failing,
-            failures: row.number("failures")?,
-            first_failed_at: row.time("first_failed_at")?,
             has_live: row.get::<i64>("has_live")? == 1,
         })
     };

@@ -17,6 +17,7 @@ pub mod error;
 pub mod files;
 pub mod finish;
 pub mod folder;
+mod health;
 mod job_leases;
 pub mod jobs;
 pub mod keys;

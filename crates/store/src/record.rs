@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use domain::{
-    Delivery, DeliveryAttempt, DeliveryState, EndpointVerdict, Lease, Phases, SendError, SendOutcome,
-    Timestamp,
+    CircuitPolicy, Delivery, DeliveryAttempt, DeliveryState, EndpointVerdict, Lease, Phases, SendError,
+    SendOutcome, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::database::Tx;
 use crate::delivery_leases::{end_leases, end_newest};
-use crate::endpoints::judge;
 use crate::error::StoreError;
+use crate::health::judge;
 use crate::live::let_go;
 use crate::rows::Rows;
 use crate::sql::{Row, Unreadable, sql_over};
@@ -35,7 +35,12 @@ impl Store {
     /// Records attempts, what happens next, and what they mean for their endpoints, all in one transaction,
     /// because a commit costs a disk's flush however much is in it. For each, whether it was recorded: `false` if
     /// the lease is no longer the newest.
-    pub async fn record_attempts(&self, attempts: &[Ended], now: Timestamp) -> Result<Vec<bool>, StoreError> {
+    pub async fn record_attempts(
+        &self,
+        attempts: &[Ended],
+        circuit: &CircuitPolicy,
+        now: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
         if attempts.is_empty() {
             return Ok(Vec::new());
         }
@@ -68,7 +73,7 @@ impl Store {
         let is_retried = ended.iter().any(|(_, _, next, _)| matches!(next, Next::RetryAt(_)));
         let verdicts: Vec<_> =
             ended.iter().map(|(lease, _, _, verdict)| (lease.item.endpoint(), verdict)).collect();
-        let is_changed = judge(&mut tx, &verdicts, is_retried || !live.is_empty(), now).await?;
+        let is_changed = judge(&mut tx, &verdicts, circuit, is_retried || !live.is_empty(), now).await?;
         tx.commit().await?;
         if is_changed {
             self.wake.hint_deliveries();

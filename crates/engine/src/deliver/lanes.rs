@@ -1,15 +1,17 @@
 //! Whose turn it is: receivers side by side, each within its own window, all under the caps of the node and of each
 //! key. A receiver that does not answer fills its own window and nobody else's.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use domain::{Delivery, EndpointId, KeyId, Lease, Receiver, SendOutcome};
 use store::DueEndpoint;
 use tokio::time::Instant;
 
+use self::known::Known;
 use self::lane::{Lane, MOST_AHEAD};
 use super::window::Bounds;
 
+mod known;
 mod lane;
 
 pub(super) use lane::Turn;
@@ -23,6 +25,8 @@ pub(super) struct Caps {
     pub(super) per_key: usize,
     /// For one receiver.
     pub(super) window: Bounds,
+    /// Failures in a row after which an endpoint is given up.
+    pub(super) open_after: u32,
 }
 
 /// All of them.
@@ -35,13 +39,7 @@ pub(super) struct Lanes {
     at_once: usize,
     /// The same of each key.
     per_key: HashMap<KeyId, usize>,
-    /// Endpoints whose one probe is claimed or under way.
-    probing: HashSet<EndpointId>,
-    /// Endpoints that were away and are back: how many they get at a time. One more for each success, so that what
-    /// has piled up does not fall on them all at once.
-    recovering: HashMap<EndpointId, usize>,
-    /// Endpoints that were found dead since the last refresh: nothing is claimed for them before the next.
-    given_up: HashSet<EndpointId>,
+    known: Known,
     /// Whether something due was passed over because of a cap.
     has_passed_over: bool,
 }
@@ -54,9 +52,7 @@ impl Lanes {
             last: None,
             at_once: 0,
             per_key: HashMap::new(),
-            probing: HashSet::new(),
-            recovering: HashMap::new(),
-            given_up: HashSet::new(),
+            known: Known::new(caps.open_after, caps.window.most),
             has_passed_over: false,
         }
     }
@@ -64,7 +60,7 @@ impl Lanes {
     /// Takes over what is due by now; what was known before is forgotten, for it is in there.
     pub(super) fn refresh(&mut self, due: Vec<DueEndpoint>) {
         self.has_passed_over = false;
-        self.given_up.clear();
+        self.known.refresh(&due);
         for lane in self.lanes.values_mut() {
             lane.due.clear();
             lane.served.clear();
@@ -74,9 +70,9 @@ impl Lanes {
                 self.lanes.entry(endpoint.receiver.clone()).or_insert_with(|| Lane::new(self.caps.window));
             lane.due.push_back(endpoint);
         }
-        // A receiver that nothing is due for and nothing is known of is not kept.
+        // A receiver that nothing is due for, and that was not sent to lately, is not kept.
         self.lanes.retain(|_, lane| {
-            lane.in_flight > 0 || lane.has_due() || !lane.ready.is_empty() || lane.usual_secs.is_some()
+            lane.in_flight > 0 || lane.has_due() || !lane.ready.is_empty() || lane.is_remembered()
         });
     }
 
@@ -99,9 +95,9 @@ impl Lanes {
             let share = wanted.div_ceil(lane.due.len() + 1);
             let room = self.room_of(&endpoint);
             let now = free.min(room);
-            let is_steady = !endpoint.is_probe && !self.recovering.contains_key(&endpoint.id);
+            let is_steady = !endpoint.is_probe && !self.known.is_recovering(&endpoint.id);
             let left = if is_steady { MOST_AHEAD.saturating_sub(ahead) } else { 0 };
-            let ahead = match (room > now, self.given_up.contains(&endpoint.id)) {
+            let ahead = match (room > now, self.known.is_given_up(&endpoint.id)) {
                 (true, _) => (wanted - free).min(left),
                 // Nothing is ahead of what could not be sent now, but for a receiver that would wait for ever while
                 // others have all that gets free because theirs is here already: one of its own stands in line too.
@@ -118,15 +114,11 @@ impl Lanes {
 
     /// What is left for an endpoint, by the caps and by what is known of it.
     fn room_of(&self, endpoint: &DueEndpoint) -> usize {
-        if self.given_up.contains(&endpoint.id) {
-            return 0;
-        }
-        if endpoint.is_probe {
-            let room = usize::from(!self.probing.contains(&endpoint.id));
-            return room.min(self.caps.total.saturating_sub(self.at_once));
-        }
-        let recovering = self.recovering.get(&endpoint.id).copied().unwrap_or(usize::MAX);
-        self.room_of_key(&endpoint.key).min(recovering)
+        let of_caps = match endpoint.is_probe {
+            true => self.caps.total.saturating_sub(self.at_once),
+            false => self.room_of_key(&endpoint.key),
+        };
+        of_caps.min(self.known.room(endpoint))
     }
 
     /// What the caps leave for a key.
@@ -156,13 +148,12 @@ impl Lanes {
     ) -> Vec<Lease<Delivery>> {
         let room = self.room_of(&endpoint);
         let lane = self.lanes.get_mut(&endpoint.receiver);
-        let Some(lane) = lane.filter(|_| !self.given_up.contains(&endpoint.id)) else { return leases };
+        let Some(lane) = lane.filter(|_| !self.known.is_given_up(&endpoint.id)) else { return leases };
         if leases.is_empty() {
             return leases;
         }
-        if endpoint.is_probe {
-            self.probing.insert(endpoint.id.clone());
-        } else if leases.len() == limit {
+        self.known.claimed(&endpoint, leases.len());
+        if !endpoint.is_probe && leases.len() == limit {
             lane.served.push_back(endpoint.clone());
         }
         let since = Instant::now();
@@ -217,20 +208,20 @@ impl Lanes {
         }
     }
 
-    /// Learns from an attempt that ended.
-    pub(super) fn ended(&mut self, endpoint: &DueEndpoint, outcome: &SendOutcome, began: Instant) {
+    /// Learns from an attempt that ended; whether its endpoint is to be given up.
+    pub(super) fn ended(&mut self, endpoint: &DueEndpoint, outcome: &SendOutcome, began: Instant) -> bool {
         self.leave(endpoint);
-        self.recover(endpoint, outcome.is_delivered());
         if let Some(lane) = self.lanes.get_mut(&endpoint.receiver) {
             lane.in_flight = lane.in_flight.saturating_sub(1);
             lane.window.learn(outcome, began);
             lane.learn_pace(outcome.took);
         }
+        self.known.learn(endpoint, outcome)
     }
 
     /// Gives an endpoint up for now; what was claimed for it and will not be sent.
     pub(super) fn give_up(&mut self, id: &EndpointId) -> Vec<Lease<Delivery>> {
-        self.given_up.insert(id.clone());
+        self.known.give_up(id);
         self.take_ready(|endpoint| endpoint.id == *id)
     }
 
@@ -249,24 +240,11 @@ impl Lanes {
         }
         for turn in &taken {
             match turn.is_ahead {
-                true => drop(self.probing.remove(&turn.endpoint.id)),
+                true => self.known.let_go(&turn.endpoint),
                 false => self.leave(&turn.endpoint),
             }
         }
         taken.into_iter().map(|turn| turn.lease).collect()
-    }
-
-    fn recover(&mut self, endpoint: &DueEndpoint, is_delivered: bool) {
-        if !is_delivered {
-            self.recovering.remove(&endpoint.id);
-        } else if endpoint.is_probe {
-            self.recovering.insert(endpoint.id.clone(), 1);
-        } else if let Some(at_a_time) = self.recovering.get_mut(&endpoint.id) {
-            *at_a_time += 1;
-            if *at_a_time > self.caps.window.most {
-                self.recovering.remove(&endpoint.id);
-            }
-        }
     }
 
     /// So many of a key's deliveries count from now on.
@@ -285,9 +263,7 @@ impl Lanes {
                 self.per_key.remove(&endpoint.key);
             }
         }
-        if endpoint.is_probe {
-            self.probing.remove(&endpoint.id);
-        }
+        self.known.let_go(endpoint);
     }
 
     /// The first lane after the last one served that satisfies the condition, round and round.

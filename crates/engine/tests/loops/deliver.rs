@@ -8,7 +8,7 @@ use crate::house::{House, MARGIN, Outcome, RETENTION, patiently};
 
 /// Answers as told, 200 when nothing is left to tell; keeps what it was given.
 #[derive(Default)]
-struct ScriptedReceiver {
+pub(crate) struct ScriptedReceiver {
     answers: Mutex<VecDeque<(u16, Option<Duration>)>>,
     seen: Mutex<Vec<(EventId, u32, Timestamp)>>,
     /// Which of them said that the file is gone.
@@ -16,11 +16,11 @@ struct ScriptedReceiver {
 }
 
 impl ScriptedReceiver {
-    fn answering(answers: impl IntoIterator<Item = (u16, Option<Duration>)>) -> Arc<Self> {
+    pub(crate) fn answering(answers: impl IntoIterator<Item = (u16, Option<Duration>)>) -> Arc<Self> {
         Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), ..Self::default() })
     }
 
-    fn seen(&self) -> Vec<(EventId, u32, Timestamp)> {
+    pub(crate) fn seen(&self) -> Vec<(EventId, u32, Timestamp)> {
         self.seen.lock().expect("what was seen").clone()
     }
 }
@@ -39,7 +39,7 @@ impl Notifier for ScriptedReceiver {
 }
 
 /// A completed job whose event waits to be delivered.
-async fn completed(house: &House) -> JobId {
+pub(crate) async fn completed(house: &House) -> JobId {
     let job = house.submit().await;
     let extract = house.extract([Outcome::Makes(b"the audio")]);
     house.job_until(&job, |job| matches!(job.state, JobState::Completed(_))).await;

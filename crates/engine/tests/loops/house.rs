@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use domain::*;
 use engine::{
-    CancellationToken, CircuitConfig, DeliverConfig, DeliverLoop, ExtractConfig, ExtractLoop, Links,
-    SweepConfig, SweepLoop, random_id,
+    CancellationToken, DeliverConfig, DeliverLoop, ExtractConfig, ExtractLoop, Links, SweepConfig, SweepLoop,
+    random_id,
 };
 use store::{DatabaseUrl, FileStore, MasterKey, NewKey, Store, Submission};
 use tempfile::TempDir;
@@ -137,6 +137,10 @@ impl House {
     }
 
     pub(crate) fn deliver(&self, notifier: Arc<dyn Notifier>) -> Running {
+        self.deliver_under(circuit(), notifier)
+    }
+
+    pub(crate) fn deliver_under(&self, circuit: CircuitPolicy, notifier: Arc<dyn Notifier>) -> Running {
         let parts = engine::deliver::DeliverParts {
             store: self.store.clone(),
             notifier,
@@ -148,13 +152,7 @@ impl House {
             slots_per_key: 8,
             window_start: 4,
             window_most: 8,
-            circuit: CircuitConfig {
-                // These tests are about single deliveries; what becomes of a URL has its own.
-                open_after: 1000,
-                first_pause: Duration::from_secs(10),
-                longest_pause: Duration::from_secs(600),
-                disable_after: Duration::from_secs(5 * 24 * 3600),
-            },
+            circuit,
             lease: Duration::from_secs(60),
             live_timeout: Duration::from_secs(5),
             undelivered_margin: MARGIN,
@@ -190,6 +188,16 @@ impl House {
             keep_rows: Duration::from_secs(30 * 24 * 3600),
         };
         SweepLoop::new(parts, config)
+    }
+}
+
+/// Most of these tests are about single deliveries: no failures open a circuit.
+pub(crate) fn circuit() -> CircuitPolicy {
+    CircuitPolicy {
+        open_after: 1000,
+        first_pause: Duration::from_secs(10),
+        longest_pause: Duration::from_secs(600),
+        disable_after: Duration::from_secs(5 * 24 * 3600),
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use domain::*;
 use sqlx::Connection as _;
 
-use crate::house::{House, MARGIN, Outcome, RETENTION};
+use crate::house::{House, MARGIN, Outcome, RETENTION, circuit};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -121,7 +121,7 @@ async fn rows_of_ended_jobs_go_after_their_time() {
                 DeliveryAttempt { number: delivery.attempt, started_at: house.clock.now(), outcome };
             let ended = [(delivery, attempt, store::Next::Delivered, EndpointVerdict::Succeeded)];
             assert_eq!(
-                house.store.record_attempts(&ended, house.clock.now()).await.expect("recorded"),
+                house.store.record_attempts(&ended, &circuit(), house.clock.now()).await.expect("recorded"),
                 [true]
             );
         }

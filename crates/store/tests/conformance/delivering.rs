@@ -8,7 +8,7 @@ use domain::{
 use store::{Next, RecordedDelivery};
 
 use crate::on_both;
-use crate::world::{LONG, NONE, NOW, World, bytes, job, secs};
+use crate::world::{LONG, NEVER_OPENS, NONE, NOW, World, bytes, job, secs};
 
 /// For what is not about endpoints.
 const SUCCEEDED: EndpointVerdict = EndpointVerdict::Succeeded;
@@ -46,7 +46,7 @@ impl World {
 
     async fn record(&self, lease: &Lease<Delivery>, attempt: DeliveryAttempt, next: Next) -> bool {
         let group = [(lease.clone(), attempt, next, SUCCEEDED)];
-        let recorded = self.store.record_attempts(&group, NOW).await;
+        let recorded = self.store.record_attempts(&group, &NEVER_OPENS, NOW).await;
         recorded.expect("recorded")[0]
     }
 
@@ -128,10 +128,16 @@ async fn a_group_is_recorded_although_one_of_it_is_fenced(world: World) {
         (lost.clone(), answered(&lost, 200), Next::Delivered, SUCCEEDED),
         (other.clone(), answered(other, 200), Next::Delivered, SUCCEEDED),
     ];
-    assert_eq!(world.store.record_attempts(&group, NOW).await.expect("recorded"), [false, true]);
+    assert_eq!(
+        world.store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded"),
+        [false, true]
+    );
     assert_eq!(world.recorded(&lost).await.state, DeliveryState::Pending);
     assert_eq!(world.recorded(other).await.state, DeliveryState::Delivered);
-    assert_eq!(world.store.record_attempts(&group, NOW).await.expect("recorded"), [false, false]);
+    assert_eq!(
+        world.store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded"),
+        [false, false]
+    );
 }
 
 async fn many_nodes_never_claim_one_delivery_twice(world: World) {

@@ -1,16 +1,16 @@
-use domain::{Delivery, EndpointId, EndpointState, EndpointVerdict, KeyId, Lease, NodeId, Timestamp, WebUrl};
+use domain::{
+    CircuitPolicy, Delivery, EndpointId, EndpointState, EndpointVerdict, KeyId, Lease, NodeId, Timestamp,
+    WebUrl,
+};
 use store::{Cursor, Next};
 
 use crate::delivering::answered;
 use crate::on_both;
-use crate::world::{LONG, NONE, NOW, World, bytes, job, secs};
+use crate::world::{LONG, NEVER_OPENS, NONE, NOW, World, bytes, job, opens_after, secs};
 
 const SUCCEEDED: EndpointVerdict = EndpointVerdict::Succeeded;
-const FAILED: EndpointVerdict = EndpointVerdict::Failed { open_until: None };
-
-fn opened(until: Timestamp) -> EndpointVerdict {
-    EndpointVerdict::Failed { open_until: Some(until) }
-}
+const FAILED: EndpointVerdict = EndpointVerdict::Failed { is_probe: false, rest_until: None };
+const PROBE_FAILED: EndpointVerdict = EndpointVerdict::Failed { is_probe: true, rest_until: None };
 
 impl World {
     /// An event of this key on its way to this URL.
@@ -22,9 +22,16 @@ impl World {
         self.complete(&lease).await;
     }
 
-    async fn failed(&self, lease: &Lease<Delivery>, verdict: EndpointVerdict, retry_at: Timestamp) {
+    /// Records at `now` that it failed, is tried again then, and that two failures open the circuit.
+    async fn failed(
+        &self,
+        lease: &Lease<Delivery>,
+        verdict: EndpointVerdict,
+        retry_at: Timestamp,
+        now: Timestamp,
+    ) {
         let group = [(lease.clone(), answered(lease, 500), Next::RetryAt(retry_at), verdict)];
-        assert_eq!(self.store.record_attempts(&group, NOW).await.expect("recorded"), [true]);
+        assert_eq!(self.store.record_attempts(&group, &opens_after(2), now).await.expect("recorded"), [true]);
     }
 
     async fn endpoint(&self, key: &KeyId) -> domain::Endpoint {
@@ -53,15 +60,15 @@ async fn an_endpoint_is_one_url_of_one_key_and_its_health_is_its_own(world: Worl
     assert!(
         leases.iter().all(|lease| lease.item.endpoint() == due[0].id && lease.item.event.key == due[0].key)
     );
-    let verdict = EndpointVerdict::Disable { reason: "it said 410".to_owned() };
-    world.failed(&leases[0], verdict, NOW).await;
-    world.failed(&leases[1], SUCCEEDED, NOW).await;
+    world.failed(&leases[0], EndpointVerdict::Gone, NOW, NOW).await;
+    world.failed(&leases[1], SUCCEEDED, NOW, NOW).await;
     let left: Vec<_> =
         world.store.due_endpoints(NOW, 10).await.expect("read").into_iter().map(|due| due.id).collect();
     assert_eq!(left.len(), 2);
     assert!(!left.contains(&due[0].id));
     let endpoint = world.store.endpoint(&due[0].key, &due[0].id).await.expect("read").expect("the endpoint");
-    assert_eq!((endpoint.state, endpoint.reason.as_deref()), (EndpointState::Disabled, Some("it said 410")));
+    let reason = Some("it answered 410 Gone");
+    assert_eq!((endpoint.state, endpoint.reason.as_deref()), (EndpointState::Disabled, reason));
     let other = if due[0].key == one { &two } else { &one };
     assert_eq!(world.store.endpoint(other, &due[0].id).await.expect("read"), None);
 }
@@ -74,9 +81,9 @@ async fn endpoints_are_listed_in_pages_and_by_state(world: World) {
     let lease = world.send(1, LONG, NOW).await.remove(0);
     world.event_for(&other, "https://h.example/a").await;
     let changed = lease.item.endpoint();
-    let verdict = EndpointVerdict::Disable { reason: "it said 410".to_owned() };
+    let verdict = EndpointVerdict::Gone;
     let group = [(lease.clone(), answered(&lease, 410), Next::Exhausted, verdict)];
-    world.store.record_attempts(&group, NOW.plus(secs(1))).await.expect("recorded");
+    world.store.record_attempts(&group, &NEVER_OPENS, NOW.plus(secs(1))).await.expect("recorded");
     let page = async |state, cursor: Option<&Cursor<EndpointId>>| {
         let page = world.store.endpoints(&key, state, cursor, 2).await.expect("read");
         let ids: Vec<_> = page.items.into_iter().map(|endpoint| endpoint.id).collect();
@@ -106,10 +113,10 @@ async fn an_open_circuit_lets_nothing_through_and_then_one_probe_at_a_time(world
     let claim =
         async |now| world.store.claim_deliveries(&world.node, &id, 10, LONG, now).await.expect("claimed");
     let first = world.send(1, LONG, NOW).await.remove(0);
-    world.failed(&first, FAILED, NOW.plus(secs(5))).await;
+    world.failed(&first, FAILED, NOW.plus(secs(5)), NOW).await;
     let second = world.send(1, LONG, NOW).await.remove(0);
     let reopens = NOW.plus(secs(60));
-    world.failed(&second, opened(reopens), NOW.plus(secs(5))).await;
+    world.failed(&second, FAILED, NOW.plus(secs(5)), NOW).await;
     let endpoint = world.endpoint(&key).await;
     assert_eq!((endpoint.state, endpoint.failures), (EndpointState::Failing, 2));
     assert_eq!((endpoint.first_failed_at, endpoint.retry_at), (Some(NOW), Some(reopens)));
@@ -122,31 +129,84 @@ async fn an_open_circuit_lets_nothing_through_and_then_one_probe_at_a_time(world
     assert_eq!(world.store.next_delivery_due(NOW).await.expect("read"), Some(reopens), "an event closed it");
 
     let due = world.store.due_endpoints(reopens, 10).await.expect("read");
-    assert!(due.len() == 1 && due[0].is_probe && due[0].failures == 2, "{due:?}");
+    assert!(due.len() == 1 && due[0].is_probe, "{due:?}");
     let probe = claim(reopens).await;
     assert_eq!(probe.len(), 1);
     world.event_for(&key, "https://h.example/").await;
     assert_eq!(claim(reopens).await, [], "a second probe");
     assert_eq!(world.store.due_endpoints(reopens, 10).await.expect("read"), [], "its probe is under way");
 
-    let later = reopens.plus(secs(60));
-    world.failed(&probe[0], opened(later), later).await;
+    let later = reopens.plus(secs(120));
+    world.failed(&probe[0], PROBE_FAILED, later, reopens).await;
     assert_eq!(claim(later.minus(secs(1))).await, []);
     let probe = claim(later).await;
     assert_eq!(probe.len(), 1);
     let group = [(probe[0].clone(), answered(&probe[0], 200), Next::Delivered, SUCCEEDED)];
-    world.store.record_attempts(&group, NOW).await.expect("recorded");
+    world.store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded");
     let endpoint = world.endpoint(&key).await;
     assert_eq!((endpoint.state, endpoint.failures), (EndpointState::Healthy, 0));
     assert_eq!((endpoint.first_failed_at, endpoint.retry_at), (None, None));
     assert_eq!(claim(later).await.len(), 4, "what waited goes at once");
 }
 
+/// However many attempts fail together, and whenever those are recorded that were under way when it opened.
+async fn a_burst_of_failures_opens_a_circuit_once(world: World) {
+    let key = world.key().await;
+    for _ in 0..9 {
+        world.event_for(&key, "https://h.example/").await;
+    }
+    let mut held = world.send(9, LONG, NOW).await;
+    let late = held.split_off(7);
+    let retry = Next::RetryAt(NOW.plus(secs(5)));
+    let group: Vec<_> = held.iter().map(|one| (one.clone(), answered(one, 500), retry, FAILED)).collect();
+    world.store.record_attempts(&group, &opens_after(5), NOW).await.expect("recorded");
+    let opened = Some(NOW.plus(secs(60)));
+    let endpoint = world.endpoint(&key).await;
+    assert_eq!((endpoint.state, endpoint.failures, endpoint.retry_at), (EndpointState::Failing, 7, opened));
+
+    let probe = world.send(1, LONG, NOW.plus(secs(60))).await;
+    assert_eq!(probe.len(), 1);
+    for lease in &late {
+        world.failed(lease, FAILED, NOW, NOW.plus(secs(61))).await;
+    }
+    let endpoint = world.endpoint(&key).await;
+    assert_eq!((endpoint.failures, endpoint.retry_at), (9, opened), "what was under way says nothing new");
+    assert_eq!(world.send(1, LONG, NOW.plus(secs(61))).await, [], "they ended its probe");
+}
+
+async fn a_rest_that_was_asked_for_holds_for_all_that_waits(world: World) {
+    let key = world.key().await;
+    for _ in 0..3 {
+        world.event_for(&key, "https://h.example/").await;
+    }
+    let held = world.send(2, LONG, NOW).await;
+    let until = NOW.plus(secs(120));
+    let asked = EndpointVerdict::Failed { is_probe: false, rest_until: Some(until) };
+    world.failed(&held[0], asked, NOW.plus(secs(5)), NOW).await;
+    let group = [(held[1].clone(), answered(&held[1], 200), Next::Delivered, SUCCEEDED)];
+    world.store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded");
+    world.event_for(&key, "https://h.example/").await;
+    let endpoint = world.endpoint(&key).await;
+    assert_eq!((endpoint.state, endpoint.retry_at), (EndpointState::Healthy, Some(until)));
+    assert_eq!(world.store.next_delivery_due(NOW).await.expect("read"), Some(until));
+    let claim = async |now| world.store.claim_deliveries(&world.node, &endpoint.id, 9, LONG, now).await;
+    assert_eq!(claim(until.minus(secs(1))).await.expect("claimed"), []);
+    assert_eq!(claim(until).await.expect("claimed").len(), 3);
+}
+
+/// An endpoint whose circuit is open since its first attempt, and due for a probe again: its lease.
+async fn opened(world: &World, key: &KeyId) -> Lease<Delivery> {
+    world.event_for(key, "https://h.example/").await;
+    let lease = world.send(1, LONG, NOW).await.remove(0);
+    let policy = CircuitPolicy { first_pause: NONE, ..opens_after(1) };
+    let group = [(lease.clone(), answered(&lease, 500), Next::RetryAt(NOW), FAILED)];
+    world.store.record_attempts(&group, &policy, NOW).await.expect("recorded");
+    lease
+}
+
 async fn a_lost_probe_is_followed_by_another(world: World) {
     let key = world.key().await;
-    world.event_for(&key, "https://h.example/").await;
-    let lease = world.send(1, LONG, NOW).await.remove(0);
-    world.failed(&lease, opened(NOW), NOW).await;
+    opened(&world, &key).await;
     let lost = world.send(1, NONE, NOW).await.remove(0);
     let next = world.send(1, LONG, NOW).await.remove(0);
     assert_eq!((lost.attempt, next.attempt), (2, 3));
@@ -156,9 +216,7 @@ async fn a_lost_probe_is_followed_by_another(world: World) {
 
 async fn what_is_handed_back_was_not_claimed(world: World) {
     let key = world.key().await;
-    world.event_for(&key, "https://h.example/").await;
-    let lease = world.send(1, LONG, NOW).await.remove(0);
-    world.failed(&lease, opened(NOW), NOW).await;
+    let lease = opened(&world, &key).await;
     let probe = world.send(1, LONG, NOW).await;
     assert_eq!(world.send(1, LONG, NOW).await, []);
     world.store.release_deliveries(&probe).await.expect("released");
@@ -176,11 +234,10 @@ async fn a_disabled_endpoint_keeps_its_events_until_it_is_enabled(world: World) 
         world.event_for(&key, "https://h.example/").await;
     }
     let held = world.send(2, LONG, NOW).await;
-    let reason = "five days of failures".to_owned();
-    world.failed(&held[0], EndpointVerdict::Disable { reason }, NOW).await;
+    world.failed(&held[0], EndpointVerdict::Gone, NOW, NOW).await;
     // What was under way changes nothing any more, and nor does a new event.
     let group = [(held[1].clone(), answered(&held[1], 200), Next::Delivered, SUCCEEDED)];
-    world.store.record_attempts(&group, NOW).await.expect("recorded");
+    world.store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded");
     world.event_for(&key, "https://h.example/").await;
     let endpoint = world.endpoint(&key).await;
     assert_eq!(endpoint.state, EndpointState::Disabled);
@@ -204,13 +261,16 @@ async fn verdicts_of_a_group_count_in_their_order(world: World) {
     }
     let until = NOW.plus(secs(30));
     let held = world.send(4, LONG, NOW).await;
-    let verdicts = [FAILED, opened(until), SUCCEEDED, FAILED];
+    let verdicts = [FAILED, FAILED, SUCCEEDED, FAILED];
     let group: Vec<_> = held
         .into_iter()
         .zip(verdicts)
         .map(|(lease, verdict)| (lease.clone(), answered(&lease, 500), Next::RetryAt(NOW), verdict))
         .collect();
-    assert_eq!(world.store.record_attempts(&group, until).await.expect("recorded"), [true; 4]);
+    assert_eq!(
+        world.store.record_attempts(&group, &opens_after(2), until).await.expect("recorded"),
+        [true; 4]
+    );
     let endpoint = world.endpoint(&key).await;
     assert_eq!((endpoint.state, endpoint.failures), (EndpointState::Healthy, 1));
     assert_eq!((endpoint.first_failed_at, endpoint.retry_at), (Some(until), None));
@@ -222,7 +282,8 @@ async fn first_attempts_and_later_ones_share_a_claim(world: World) {
         world.event_for(&key, "https://h.example/").await;
     }
     for lease in world.send(8, LONG, NOW).await {
-        world.failed(&lease, FAILED, NOW.minus(secs(9))).await;
+        let group = [(lease.clone(), answered(&lease, 500), Next::RetryAt(NOW.minus(secs(9))), FAILED)];
+        world.store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded");
     }
     for _ in 0..8 {
         world.event_for(&key, "https://h.example/").await;
@@ -245,7 +306,7 @@ async fn no_delivery_is_forgotten_while_jobs_end_and_nodes_claim(world: World) {
                 .into_iter()
                 .map(|lease| (lease.clone(), answered(&lease, 200), Next::Delivered, SUCCEEDED))
                 .collect();
-            delivered += store.record_attempts(&group, NOW).await.expect("recorded").len();
+            delivered += store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded").len();
         }
         delivered
     };
@@ -282,6 +343,8 @@ on_both! {
     endpoints_are_listed_in_pages_and_by_state
     an_endpoint_is_one_url_of_one_key_and_its_health_is_its_own
     an_open_circuit_lets_nothing_through_and_then_one_probe_at_a_time
+    a_burst_of_failures_opens_a_circuit_once
+    a_rest_that_was_asked_for_holds_for_all_that_waits
     a_lost_probe_is_followed_by_another
     what_is_handed_back_was_not_claimed
     a_disabled_endpoint_keeps_its_events_until_it_is_enabled

@@ -4,7 +4,7 @@ use domain::{EndpointVerdict, Job, JobState, Lease, Timestamp};
 use store::{Idempotency, Next, ReplayFilter, Replayed, Submission, Submitted};
 
 use crate::on_both;
-use crate::world::{LONG, NOW, World, draft, failed, job, secs};
+use crate::world::{LONG, NEVER_OPENS, NOW, World, draft, failed, job, secs};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// How long an undelivered result is kept at most.
@@ -38,7 +38,7 @@ impl World {
         let outcome = domain::SendOutcome::answered(200);
         let attempt = domain::DeliveryAttempt { number: 1, started_at: NOW, outcome };
         let group = [(lease, attempt, Next::Delivered, EndpointVerdict::Succeeded)];
-        let recorded = self.store.record_attempts(&group, NOW).await;
+        let recorded = self.store.record_attempts(&group, &NEVER_OPENS, NOW).await;
         assert_eq!(recorded.expect("recorded"), [true]);
     }
 }

@@ -12,7 +12,9 @@ use store::{
 
 use crate::delivering::answered;
 use crate::on_both;
-use crate::world::{LONG, MAX_ATTEMPTS, NONE, NOW, World, bytes, completed, draft, job, secs};
+use crate::world::{
+    LONG, MAX_ATTEMPTS, NEVER_OPENS, NONE, NOW, World, bytes, completed, draft, job, opens_after, secs,
+};
 
 const UNCHANGED: EndpointVerdict = EndpointVerdict::Unchanged;
 /// How long a live delivery is leased.
@@ -55,7 +57,7 @@ impl World {
     async fn over(&self, lease: &Lease<Delivery>, status: u16, verdict: EndpointVerdict) {
         let next = if status == 200 { Next::Delivered } else { Next::Exhausted };
         let group = [(lease.clone(), answered(lease, status), next, verdict)];
-        assert_eq!(self.store.record_attempts(&group, NOW).await.expect("recorded"), [true]);
+        assert_eq!(self.store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded"), [true]);
     }
 
     async fn listed(&self, key: &KeyId) -> Vec<DeliverySummary> {
@@ -198,9 +200,9 @@ async fn a_url_that_is_left_alone_gets_no_live_events_and_no_probe_with_one(worl
     let other = world.watched(&key, LONG).await;
     world.complete(&other).await;
     let failed = world.send(10, LONG, NOW).await.remove(0);
-    let verdict = EndpointVerdict::Failed { open_until: Some(NOW) };
+    let verdict = EndpointVerdict::Failed { is_probe: false, rest_until: None };
     let group = [(failed.clone(), answered(&failed, 500), Next::RetryAt(NOW.plus(secs(60))), verdict)];
-    assert_eq!(world.store.record_attempts(&group, NOW).await.expect("recorded"), [true]);
+    assert_eq!(world.store.record_attempts(&group, &opens_after(1), NOW).await.expect("recorded"), [true]);
     assert_eq!(world.due(NOW.plus(secs(30))).await, [], "a live event is due at a URL that is left alone");
     assert_eq!(world.announce(&other, EventKind::Progress).await.0, Announced::Fenced);
     let third = world.watched(&key, LONG).await;

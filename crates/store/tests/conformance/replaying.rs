@@ -3,7 +3,7 @@ use store::{Cursor, DeliveryFilter, Next, ReplayFilter, Replayed};
 
 use crate::delivering::answered;
 use crate::on_both;
-use crate::world::{LONG, NOW, World, bytes, secs};
+use crate::world::{LONG, NEVER_OPENS, NOW, World, bytes, secs};
 
 const URL: &str = "https://h.example/";
 
@@ -20,7 +20,7 @@ impl World {
             .into_iter()
             .map(|lease| (lease.clone(), answered(&lease, 500), next, EndpointVerdict::Succeeded))
             .collect();
-        self.store.record_attempts(&group, NOW).await.expect("recorded");
+        self.store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded");
         key
     }
 
@@ -88,7 +88,7 @@ async fn a_replay_is_numbered_on_and_begins_its_retries_anew(world: World) {
     assert!(lease.item.is_replay && lease.item.failures == 0 && lease.item.file_until > Some(later));
     assert_eq!(replay(&key).await, Replayed::UnderWay);
     let group = [(lease.clone(), answered(&lease, 200), Next::Delivered, EndpointVerdict::Succeeded)];
-    assert_eq!(world.store.record_attempts(&group, later).await.expect("recorded"), [true]);
+    assert_eq!(world.store.record_attempts(&group, &NEVER_OPENS, later).await.expect("recorded"), [true]);
 
     world.store.mark_swept(std::slice::from_ref(&lease.item.event.job)).await.expect("marked");
     assert_eq!(replay(&key).await, Replayed::Waiting, "what was delivered can be replayed");
@@ -131,7 +131,7 @@ async fn what_is_under_way_is_left_to_that_and_not_counted(world: World) {
     let ran = world.store.run_replays(10, later).await.expect("ran").expect("something to do");
     assert_eq!((ran.total, ran.replayed, ran.finished_at), (3, 2, Some(later)));
     let group = [(held.clone(), answered(&held, 200), Next::Delivered, EndpointVerdict::Succeeded)];
-    assert_eq!(world.store.record_attempts(&group, later).await.expect("recorded"), [true]);
+    assert_eq!(world.store.record_attempts(&group, &NEVER_OPENS, later).await.expect("recorded"), [true]);
     let sent = world.send(10, LONG, later).await;
     assert!(sent.len() == 2 && sent.iter().all(|lease| lease.item.id != id), "{sent:?}");
 }
@@ -143,7 +143,7 @@ async fn a_total_is_never_less_than_what_was_replayed(world: World) {
     let id = world.store.start_replay(&key, &filter, NOW).await.expect("begun");
     let held = world.send(1, LONG, NOW).await.remove(0);
     let group = [(held.clone(), answered(&held, 410), Next::Exhausted, EndpointVerdict::Succeeded)];
-    world.store.record_attempts(&group, NOW).await.expect("recorded");
+    world.store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded");
     world.store.run_replays(10, NOW).await.expect("ran").expect("something to do");
     let progress = world.store.replay_progress(&key, &id).await.expect("read").expect("it is there");
     assert_eq!((progress.total, progress.replayed), (3, 3));

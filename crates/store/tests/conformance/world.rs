@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::{
-    ApiKey, AudioFormat, BatchId, ChannelCount, DeliveryId, EventId, EventKind, Failed, FailureCode, Fetched,
-    Job, JobId, JobOptions, JobSpec, JobState, KeyId, Lease, Loudness, LoudnessReport, MeasuredLoudness,
-    MetadataPart, Method, NodeId, OutputSpec, Percent, Priority, Progress, PublicFailure, Quality, Queued,
-    ResultFile, SampleRate, Scopes, Secret, SourceHeader, SourceSpec, Span, Step, Timestamp, TrackChoice,
-    WebUrl,
+    ApiKey, AudioFormat, BatchId, ChannelCount, CircuitPolicy, DeliveryId, EventId, EventKind, Failed,
+    FailureCode, Fetched, Job, JobId, JobOptions, JobSpec, JobState, KeyId, Lease, Loudness, LoudnessReport,
+    MeasuredLoudness, MetadataPart, Method, NodeId, OutputSpec, Percent, Priority, Progress, PublicFailure,
+    Quality, Queued, ResultFile, SampleRate, Scopes, Secret, SourceHeader, SourceSpec, Span, Step, Timestamp,
+    TrackChoice, WebUrl,
 };
 use sqlx::Connection as _;
 use store::{DatabaseUrl, Ending, EventDraft, Finish, MasterKey, NewKey, Store, Submission, Submitted};
@@ -23,7 +23,7 @@ pub(crate) const NONE: Duration = Duration::ZERO;
 /// As many attempts as the service gives a job.
 pub(crate) const MAX_ATTEMPTS: u32 = 3;
 
-pub(crate) fn secs(secs: u64) -> Duration {
+pub(crate) const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
@@ -158,6 +158,19 @@ pub(crate) fn job(key: &KeyId) -> Job {
         input: None,
         fetched: Fetched::default(),
         state: JobState::Queued(Queued::default()),
+    }
+}
+
+/// No number of failures opens a circuit.
+pub(crate) const NEVER_OPENS: CircuitPolicy = opens_after(u32::MAX);
+
+/// So many failures in a row open a circuit for a minute.
+pub(crate) const fn opens_after(failures: u32) -> CircuitPolicy {
+    CircuitPolicy {
+        open_after: failures,
+        first_pause: secs(60),
+        longest_pause: secs(600),
+        disable_after: secs(5 * 24 * 3600),
     }
 }
 

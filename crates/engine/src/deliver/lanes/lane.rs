@@ -15,6 +15,8 @@ const AHEAD: Duration = Duration::from_millis(50);
 /// The most that is fetched ahead, for one receiver, however quick it is, and for all of them: half of it is one claim,
 /// and the other half is what is sent while that is waited for.
 pub(super) const MOST_AHEAD: usize = 512;
+/// How long a receiver's window and pace are remembered after its last attempt.
+const REMEMBERED: Duration = Duration::from_secs(600);
 /// How much one attempt moves the notion of how quick a receiver is.
 const SMOOTHING: f64 = 0.1;
 
@@ -36,7 +38,9 @@ pub(super) struct Lane {
     /// Live events among what is ready or in flight.
     pub(super) live: usize,
     /// Seconds that an attempt takes, smoothed; `None` before the first one ended.
-    pub(super) usual_secs: Option<f64>,
+    usual_secs: Option<f64>,
+    /// When the last attempt ended.
+    last_ended: Option<Instant>,
     /// Endpoints with something due, in turn.
     pub(super) due: VecDeque<DueEndpoint>,
     /// Those of them that had their turn and have more: the next round.
@@ -53,6 +57,7 @@ impl Lane {
             ready_ahead: 0,
             live: 0,
             usual_secs: None,
+            last_ended: None,
             due: VecDeque::new(),
             served: VecDeque::new(),
             ready: VecDeque::new(),
@@ -61,6 +66,11 @@ impl Lane {
 
     pub(super) fn has_due(&self) -> bool {
         !self.due.is_empty() || !self.served.is_empty()
+    }
+
+    /// Whether something worth keeping is known of it.
+    pub(super) fn is_remembered(&self) -> bool {
+        self.last_ended.is_some_and(|ended| ended.elapsed() < REMEMBERED)
     }
 
     pub(super) fn next_due(&mut self) -> Option<DueEndpoint> {
@@ -93,6 +103,7 @@ impl Lane {
 
     /// Learns from how long an attempt took.
     pub(super) fn learn_pace(&mut self, took: Duration) {
+        self.last_ended = Some(Instant::now());
         let secs = took.as_secs_f64();
         self.usual_secs = Some(self.usual_secs.map_or(secs, |usual| usual + SMOOTHING * (secs - usual)));
     }

@@ -5,7 +5,7 @@ use url::Url;
 
 use super::*;
 
-const CAPS: Caps = Caps { total: 20, per_key: 12, window: Bounds { start: 4, most: 16 } };
+const CAPS: Caps = Caps { total: 20, per_key: 12, window: Bounds { start: 4, most: 16 }, open_after: 5 };
 
 fn endpoint(number: u8, key: u8, host: &str) -> DueEndpoint {
     DueEndpoint {
@@ -13,8 +13,6 @@ fn endpoint(number: u8, key: u8, host: &str) -> DueEndpoint {
         key: KeyId::from_random([key; 8]),
         receiver: Receiver::of(&Url::parse(&format!("https://{host}/")).expect("a URL")),
         is_probe: false,
-        failures: 0,
-        first_failed_at: None,
         has_live: false,
     }
 }
@@ -60,6 +58,13 @@ fn claim_all(lanes: &mut Lanes) -> HashMap<EndpointId, usize> {
 
 fn begin_all(lanes: &mut Lanes) -> Vec<DueEndpoint> {
     std::iter::from_fn(|| lanes.next_turn().map(|turn| turn.endpoint)).collect()
+}
+
+/// Begins what may be begun, and all of it succeeds.
+fn succeed_all(lanes: &mut Lanes) {
+    for endpoint in begin_all(lanes) {
+        lanes.ended(&endpoint, &quick(200), Instant::now());
+    }
 }
 
 fn quick(status: u16) -> SendOutcome {
@@ -122,15 +127,40 @@ fn an_open_circuit_gets_one_probe_and_comes_back_slowly() {
     assert!(claim_all(&mut lanes).is_empty(), "one probe at a time");
     assert_eq!(begin_all(&mut lanes).len(), 1);
     lanes.ended(&probe, &quick(200), Instant::now());
+    // What is allowed is counted over all claims, until as many have ended: one after the probe, then one more with
+    // each success.
+    for allowed in [1, 2] {
+        lanes.refresh(vec![healthy.clone()]);
+        assert_eq!(claim_all(&mut lanes).values().sum::<usize>(), allowed);
+        assert!(lanes.has_passed_over(), "the rest is remembered");
+        assert_eq!(begin_all(&mut lanes).len(), allowed);
+        lanes.refresh(vec![healthy.clone()]);
+        assert!(claim_all(&mut lanes).is_empty(), "{allowed} are under way");
+        lanes.ended(&healthy, &quick(200), Instant::now());
+    }
+    // Three are allowed and one is under way; a failure begins it anew.
+    lanes.ended(&healthy, &quick(500), Instant::now());
     lanes.refresh(vec![healthy.clone()]);
-    let (_, first) = lanes.next_claim().expect("something is due");
-    assert_eq!(first, 1, "after the probe one at a time, then more");
-    lanes.claimed(healthy.clone(), 1, vec![lease(&healthy)]);
-    assert_eq!(begin_all(&mut lanes).len(), 1);
-    lanes.ended(&healthy, &quick(200), Instant::now());
-    lanes.refresh(vec![healthy.clone()]);
-    let (_, second) = lanes.next_claim().expect("something is due");
-    assert_eq!(second, 2);
+    assert_eq!(claim_all(&mut lanes).values().sum::<usize>(), 1);
+}
+
+#[test]
+fn an_endpoint_is_given_up_after_failures_in_a_row_until_the_store_knows_too() {
+    let dead = endpoint(1, 1, "dead.example");
+    let mut lanes = Lanes::new(CAPS);
+    let fail = |lanes: &mut Lanes, status| {
+        lanes.refresh(vec![dead.clone()]);
+        claim_all(lanes);
+        assert!(lanes.next_turn().is_some());
+        lanes.ended(&dead, &quick(status), Instant::now())
+    };
+    let failed = [500, 500, 500, 500, 200, 500, 500, 500, 500, 500].map(|status| fail(&mut lanes, status));
+    assert_eq!(failed.iter().position(|is_over| *is_over), Some(9));
+    assert!(!lanes.give_up(&dead.id).is_empty(), "what was claimed goes back");
+    lanes.refresh(vec![dead.clone()]);
+    assert!(claim_all(&mut lanes).is_empty(), "a look from before it was recorded");
+    lanes.refresh(vec![DueEndpoint { is_probe: true, ..dead.clone() }]);
+    assert_eq!(claim_all(&mut lanes).values().sum::<usize>(), 1, "its probe");
 }
 
 #[test]
@@ -157,7 +187,7 @@ fn what_is_ahead_takes_nobodys_room_and_is_begun_within_the_caps() {
     let mut lanes = Lanes::new(CAPS);
     lanes.refresh(vec![swift.clone()]);
     claim_all(&mut lanes);
-    begin_all(&mut lanes).iter().for_each(|endpoint| lanes.ended(endpoint, &quick(200), Instant::now()));
+    succeed_all(&mut lanes);
     lanes.refresh(vec![swift.clone()]);
     let claimed = claim_all(&mut lanes)[&swift.id];
     assert!(claimed > CAPS.total, "{claimed} claimed, of which 8 can be sent now");
@@ -213,7 +243,7 @@ fn of_what_is_ahead_there_is_a_bound_for_all_receivers() {
     let mut lanes = Lanes::new(CAPS);
     lanes.refresh(many.clone());
     claim_all(&mut lanes);
-    begin_all(&mut lanes).iter().for_each(|endpoint| lanes.ended(endpoint, &quick(200), Instant::now()));
+    succeed_all(&mut lanes);
     lanes.refresh(many);
     assert_eq!(claim_all(&mut lanes).values().sum::<usize>(), CAPS.total + MOST_AHEAD);
     assert_eq!(begin_all(&mut lanes).len(), CAPS.total);
@@ -228,9 +258,12 @@ fn what_is_claimed_for_a_url_that_was_given_up_meanwhile_goes_back() {
     assert!(lanes.give_up(&failing.id).is_empty());
     assert_eq!(lanes.claimed(claimed, limit, vec![lease(&failing), lease(&failing)]).len(), 2);
     assert!(lanes.next_turn().is_none() && lanes.per_key.is_empty());
-    assert!(!claim_all(&mut lanes).contains_key(&failing.id), "not before the next look");
+    assert!(!claim_all(&mut lanes).contains_key(&failing.id), "not before the store knows");
     lanes.take_ready(|_| true);
+    lanes.refresh(Vec::new());
     lanes.refresh(vec![failing.clone()]);
+    assert!(!claim_all(&mut lanes).contains_key(&failing.id), "nor because a look did not find it");
+    lanes.refresh(vec![DueEndpoint { is_probe: true, ..failing.clone() }]);
     assert!(claim_all(&mut lanes).contains_key(&failing.id));
 }
 

@@ -1,0 +1,95 @@
+//! What attempts mean for their endpoints: read under a lock, reckoned by domain, written again.
+
+use domain::{CircuitPolicy, EndpointHealth, EndpointId, EndpointVerdict, Timestamp};
+
+use crate::database::Tx;
+use crate::endpoints::{in_order, lock, reckon, state_from_row};
+use crate::error::StoreError;
+use crate::millis;
+use crate::rows::Rows;
+use crate::sql::{Row, Unreadable, sql_over};
+
+/// Applies what attempts say of their endpoints, in the order in which they are given. `is_retried`: some of the
+/// attempts' deliveries wait again. Whether something may be due at another time than before.
+///
+/// Costs one read where all is well: a success of a healthy endpoint changes nothing.
+pub(crate) async fn judge(
+    tx: &mut Tx,
+    verdicts: &[(EndpointId, &EndpointVerdict)],
+    policy: &CircuitPolicy,
+    is_retried: bool,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let endpoints = in_order(verdicts.iter().map(|(id, _)| id.as_str()));
+    let is_well = |verdict| matches!(verdict, &EndpointVerdict::Succeeded | &EndpointVerdict::Unchanged);
+    let is_all_well = verdicts.iter().all(|(_, verdict)| is_well(*verdict));
+    if is_all_well && !is_retried && !any_unwell(tx, &endpoints).await? {
+        return Ok(false);
+    }
+    lock(tx, &endpoints).await?;
+    let mut changed = Vec::new();
+    for (id, before) in healths(tx, &endpoints).await? {
+        let mut health = before.clone();
+        for (_, verdict) in verdicts.iter().filter(|(other, _)| other.as_str() == id) {
+            health.learn(verdict, policy, now);
+        }
+        if health != before {
+            changed.push((id, health));
+        }
+    }
+    if !changed.is_empty() {
+        write(tx, &changed, now).await?;
+    }
+    reckon(tx, &endpoints).await?;
+    Ok(true)
+}
+
+async fn any_unwell(tx: &mut Tx, endpoints: &[&str]) -> Result<bool, StoreError> {
+    let select = "SELECT id FROM endpoints WHERE id IN (SELECT r.id FROM {rows}) \
+         AND (state <> 'healthy' OR failures > 0) LIMIT 1";
+    Ok(tx.fetch_optional(sql_over(Rows::ids(endpoints.iter().copied()), select)).await?.is_some())
+}
+
+async fn healths(tx: &mut Tx, endpoints: &[&str]) -> Result<Vec<(String, EndpointHealth)>, StoreError> {
+    let select = "SELECT id, state, failures, first_failed_at, retry_at, pauses, is_probing, reason \
+         FROM endpoints WHERE id IN (SELECT r.id FROM {rows})";
+    let rows = tx.fetch(sql_over(Rows::ids(endpoints.iter().copied()), select)).await?;
+    let read = |row: &Row| {
+        let id: String = row.get("id")?;
+        let health = health_from_row(row);
+        let health = health.map_err(|Unreadable(reason)| StoreError::corrupt("endpoints", &id, reason))?;
+        Ok((id, health))
+    };
+    rows.iter().map(read).collect()
+}
+
+fn health_from_row(row: &Row) -> Result<EndpointHealth, Unreadable> {
+    Ok(EndpointHealth {
+        state: state_from_row(row)?,
+        failures: row.number("failures")?,
+        first_failed_at: row.time("first_failed_at")?,
+        retry_at: row.time("retry_at")?,
+        pauses: row.number("pauses")?,
+        is_probing: row.get::<i64>("is_probing")? == 1,
+        reason: row.get("reason")?,
+    })
+}
+
+async fn write(tx: &mut Tx, changed: &[(String, EndpointHealth)], now: Timestamp) -> Result<(), StoreError> {
+    let healths = || changed.iter().map(|(_, health)| health);
+    let rows = Rows::ids(changed.iter().map(|(id, _)| id.as_str()))
+        .text("state", healths().map(|health| health.state.as_str()))
+        .int("failures", healths().map(|health| i64::from(health.failures)))
+        .int("first_failed_at", healths().map(|health| health.first_failed_at.map(millis)))
+        .int("retry_at", healths().map(|health| health.retry_at.map(millis)))
+        .int("pauses", healths().map(|health| i64::from(health.pauses)))
+        .int("is_probing", healths().map(|health| i64::from(health.is_probing)))
+        .text("reason", healths().map(|health| health.reason.as_deref()))
+        .int("now", healths().map(|_| millis(now)));
+    let update = "UPDATE endpoints SET state = r.state, failures = r.failures, \
+             first_failed_at = r.first_failed_at, retry_at = r.retry_at, pauses = r.pauses, \
+             is_probing = r.is_probing, reason = r.reason, \
+             changed_at = CASE WHEN r.state <> endpoints.state THEN r.now ELSE endpoints.changed_at END \
+         FROM {rows} WHERE endpoints.id = r.id";
+    tx.execute(sql_over(rows, update)).await.map(drop)
+}
