@@ -50,7 +50,7 @@ pub use metadata::MetadataPart;
 pub use output::{Bitrate, ChannelCount, OutputSpec, Quality, SampleRate, Span, TrackChoice};
 pub use ports::{
     Access, AddressPolicy, AddressRefused, BoxFuture, Clock, ExtractOrder, Extracted, Extractor, Fetched,
-    Method, Notice, Notifier, Playlist, PlaylistKind, ProgressSink, Source, SourceOpener,
+    Method, Notice, Notifier, Playlist, PlaylistKind, ProgressSink, Source, SourceOpener, Tally,
 };
 pub use retry::RetryPolicy;
 pub use secret::Secret;

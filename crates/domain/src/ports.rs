@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use url::Url;
@@ -57,6 +58,31 @@ impl Fetched {
             bytes: self.bytes.saturating_add(other.bytes),
             requests: self.requests.saturating_add(other.requests),
         }
+    }
+}
+
+/// Counts what a source costs from its first request on, for those who want to know it even of one that cannot be
+/// opened.
+#[derive(Debug, Default)]
+pub struct Tally {
+    bytes: AtomicU64,
+    requests: AtomicU64,
+}
+
+impl Tally {
+    /// One request more.
+    pub fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many body bytes more; how many there are now.
+    pub fn count_bytes(&self, bytes: u64) -> u64 {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes)
+    }
+
+    /// What has been counted by now.
+    pub fn fetched(&self) -> Fetched {
+        Fetched { bytes: self.bytes.load(Ordering::Relaxed), requests: self.requests.load(Ordering::Relaxed) }
     }
 }
 
@@ -150,11 +176,12 @@ pub trait Source: Send + Sync {
 /// Opens sources. Implemented by egress.
 pub trait SourceOpener: Send + Sync {
     /// Opens a source. What it spools to disk goes away with it. Where the source is a playlist, only the audio track
-    /// that is wanted is fetched.
+    /// that is wanted is fetched. What it costs is counted in `tally`, also if the source cannot be opened.
     fn open<'a>(
         &'a self,
         source: &'a SourceSpec,
         wanted: Option<&'a TrackChoice>,
+        tally: Arc<Tally>,
     ) -> BoxFuture<'a, Result<Arc<dyn Source>, Failure>>;
 }
 

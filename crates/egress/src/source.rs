@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{
-    BoxFuture, Clock, Failure, FailureCode, Source, SourceHeader, SourceOpener, SourceSpec, SourceUrl,
+    BoxFuture, Clock, Failure, FailureCode, Source, SourceHeader, SourceOpener, SourceSpec, SourceUrl, Tally,
     TrackChoice,
 };
 use http::{HeaderValue, StatusCode};
@@ -108,6 +108,7 @@ impl HttpSources {
         url: &SourceUrl,
         headers: &[SourceHeader],
         wanted: Option<&TrackChoice>,
+        tally: Arc<Tally>,
     ) -> Result<Arc<dyn Source>, Failure> {
         let fetcher = Fetcher::new(
             HttpClient::new(self.dialer.clone(), self.config.max_connections, self.config.max_hosts),
@@ -116,6 +117,7 @@ impl HttpSources {
             Arc::clone(&self.config),
             url.url().clone(),
             headers,
+            tally,
         );
         let fetcher = Arc::new(fetcher.map_err(FetchError::into_failure)?);
         let opened = self.open_file(&fetcher).await.map_err(FetchError::into_failure)?;
@@ -235,6 +237,7 @@ impl SourceOpener for HttpSources {
         &'a self,
         source: &'a SourceSpec,
         wanted: Option<&'a TrackChoice>,
+        tally: Arc<Tally>,
     ) -> BoxFuture<'a, Result<Arc<dyn Source>, Failure>> {
         Box::pin(async move {
             let SourceSpec::Url { url, headers } = source else {
@@ -242,7 +245,7 @@ impl SourceOpener for HttpSources {
                 return Err(Failure::permanent(FailureCode::InternalError, message)
                     .with_private("a source without a URL was opened over HTTP"));
             };
-            self.open_url(url, headers, wanted).await
+            self.open_url(url, headers, wanted, tally).await
         })
     }
 }

@@ -216,7 +216,11 @@ impl ExtractLoop {
         };
         let processing = Processing { progress: tracker.current(), ..processing };
         lease.item.input = tracker.input().or(lease.item.input);
-        lease.item.fetched = tracker.fetched();
+        // Read once: what status says and what the metrics sum agree, whatever still arrives.
+        let fetched = tracker.tally().fetched();
+        metrics::counter!("audio_extract_source_bytes_total").increment(fetched.bytes);
+        metrics::counter!("audio_extract_source_requests_total").increment(fetched.requests);
+        lease.item.fetched = lease.item.fetched.plus(fetched);
         self.end(&lease, processing, run).await;
         drop(holding);
         metrics::histogram!("audio_extract_job_seconds").record(started.elapsed().as_secs_f64());

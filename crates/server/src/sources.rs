@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{BoxFuture, Failure, Source, SourceOpener, SourceSpec, TrackChoice};
+use domain::{BoxFuture, Failure, Source, SourceOpener, SourceSpec, Tally, TrackChoice};
 use egress::HttpSources;
 use store::UploadSources;
 
@@ -17,9 +17,10 @@ impl SourceOpener for Sources {
         &'a self,
         source: &'a SourceSpec,
         wanted: Option<&'a TrackChoice>,
+        tally: Arc<Tally>,
     ) -> BoxFuture<'a, Result<Arc<dyn Source>, Failure>> {
         match source {
-            SourceSpec::Url { .. } => self.urls.open(source, wanted),
+            SourceSpec::Url { .. } => self.urls.open(source, wanted, tally),
             SourceSpec::Upload { file, .. } => Box::pin(self.uploads.open(file)),
         }
     }

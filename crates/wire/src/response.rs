@@ -140,22 +140,25 @@ struct InputFile<'a> {
     size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<f64>,
-    format: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<&'a str>,
     fetched: u64,
     requests: u64,
 }
 
 impl<'a> InputFile<'a> {
-    fn new(input: &'a domain::InputFile, fetched: Fetched) -> Self {
-        let Fetched { bytes: fetched, requests } = fetched;
-        Self {
-            name: &input.name,
-            size: input.size,
-            duration: input.duration_secs.map(text::seconds),
-            format: input.format.as_str(),
+    /// What is known of a job's source; of one whose header was never read, that is what it has cost.
+    fn of(job: &'a Job) -> Option<Self> {
+        let Fetched { bytes: fetched, requests } = job.fetched;
+        let input = job.input.as_ref();
+        (input.is_some() || requests > 0).then(|| Self {
+            name: input.map_or(job.spec.source.name(), |input| &input.name),
+            size: input.and_then(|input| input.size),
+            duration: input.and_then(|input| input.duration_secs).map(text::seconds),
+            format: input.map(|input| input.format.as_str()),
             fetched,
             requests,
-        }
+        })
     }
 }
 
@@ -222,7 +225,7 @@ impl<'a> StatusResponse<'a> {
             progress: job.state.percent().get(),
             current_step: None,
             estimated_time_remaining: None,
-            input_file: job.input.as_ref().map(|input| InputFile::new(input, job.fetched)),
+            input_file: InputFile::of(job),
             output_file: None,
             options: Options::new(&job.spec.options),
             download_url: None,

@@ -144,7 +144,7 @@ fn status_shows_each_state_as_documented() {
 
     let mut unread = job("{}", JobState::Failed(failed()));
     unread.fetched = Fetched { bytes: 65_536, requests: 1 };
-    insta::assert_snapshot!(status(&unread), @r#"{"success":true,"data":{"jobId":"job_a1b2c3d4e5f6g7h8","status":"failed","progress":40,"inputFile":null,"outputFile":null,"options":{"priority":"normal"},"error":{"code":"EXTRACTION_FAILED","message":"Audio extraction failed due to unsupported codec","details":"Video codec VP9 is not supported in FLAC output"}}}"#);
+    insta::assert_snapshot!(status(&unread), @r#"{"success":true,"data":{"jobId":"job_a1b2c3d4e5f6g7h8","status":"failed","progress":40,"inputFile":{"name":"video.mp4","fetched":65536,"requests":1},"outputFile":null,"options":{"priority":"normal"},"error":{"code":"EXTRACTION_FAILED","message":"Audio extraction failed due to unsupported codec","details":"Video codec VP9 is not supported in FLAC output"}}}"#);
 }
 
 #[test]

@@ -1,45 +1,42 @@
 //! The body of an answer, counted and timed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::Fetched;
+use domain::{Fetched, Tally};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::error::FetchError;
 
-/// What a source has cost, over all its requests.
+/// What a source has cost, over all its requests, and the most that it may.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    bytes: AtomicU64,
-    requests: AtomicU64,
+    tally: Arc<Tally>,
     /// Re-reading counts too, so that no file can make us fetch for ever.
     max_bytes: u64,
 }
 
 impl Meter {
-    pub(crate) fn new(max_bytes: u64) -> Self {
-        Self { bytes: AtomicU64::new(0), requests: AtomicU64::new(0), max_bytes }
+    pub(crate) fn new(tally: Arc<Tally>, max_bytes: u64) -> Self {
+        Self { tally, max_bytes }
     }
 
     pub(crate) fn count_request(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.tally.count_request();
     }
 
     fn count_bytes(&self, bytes: u64) -> Result<(), FetchError> {
-        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > self.max_bytes {
+        if self.tally.count_bytes(bytes) > self.max_bytes {
             return Err(FetchError::TooMuchRead { max_bytes: self.max_bytes });
         }
         Ok(())
     }
 
     pub(crate) fn fetched(&self) -> Fetched {
-        Fetched { bytes: self.bytes.load(Ordering::Relaxed), requests: self.requests.load(Ordering::Relaxed) }
+        self.tally.fetched()
     }
 }
 

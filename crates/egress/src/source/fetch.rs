@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use domain::{AddressPolicy, Clock, SourceHeader};
+use domain::{AddressPolicy, Clock, SourceHeader, Tally};
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, IF_RANGE,
     LOCATION, RANGE, USER_AGENT,
@@ -83,6 +83,7 @@ impl Fetcher {
         config: Arc<SourceConfig>,
         original: Url,
         headers: &[SourceHeader],
+        tally: Arc<Tally>,
     ) -> Result<Self, FetchError> {
         let mut private_headers = HeaderMap::new();
         for header in headers {
@@ -96,7 +97,7 @@ impl Fetcher {
             private_headers.append(name, value);
         }
         add_credentials(&mut private_headers, &original)?;
-        let meter = Arc::new(Meter::new(config.max_fetched_bytes));
+        let meter = Arc::new(Meter::new(tally, config.max_fetched_bytes));
         let deadline = Instant::now() + config.total_timeout;
         let location = Mutex::new(original.clone());
         let home = original.origin();

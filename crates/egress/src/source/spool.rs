@@ -142,7 +142,13 @@ impl Spooled {
             let end = Some(pour_pipe(pipe, &into, &progress, max_bytes).map_err(FetchError::into_failure));
             progress.send_modify(|reached| reached.end = end);
         });
-        Self { file, announced: None, reached, meter: Arc::new(Meter::new(max_bytes)), filling }
+        Self {
+            file,
+            announced: None,
+            reached,
+            meter: Arc::new(Meter::new(Arc::default(), max_bytes)),
+            filling,
+        }
     }
 
     /// Waits until there is something to say about `offset`.

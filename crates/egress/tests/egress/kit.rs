@@ -98,7 +98,7 @@ pub(crate) async fn open(url: &str) -> Result<Arc<dyn Source>, Failure> {
 }
 
 pub(crate) async fn open_with(config: EgressConfig, url: &str) -> Result<Arc<dyn Source>, Failure> {
-    egress(config).sources.open(&spec(url), None).await
+    egress(config).sources.open(&spec(url), None, Arc::default()).await
 }
 
 /// The failure of opening, or else of reading to the end.

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use domain::{Failure, FailureCode, PlaylistKind, Retry, SourceOpener, TrackChoice};
 use egress::EgressConfig;
@@ -28,7 +29,7 @@ fn hls(lines: &str) -> String {
 
 /// The failure of opening, or else of reading to the end.
 async fn failure(config: EgressConfig, url: &str) -> Failure {
-    let failure = match egress(config).sources.open(&spec(url), None).await {
+    let failure = match egress(config).sources.open(&spec(url), None, Arc::default()).await {
         Err(failure) => failure,
         Ok(source) => read_all(&*source).await.expect_err("a failure"),
     };
@@ -128,7 +129,7 @@ async fn headers_go_to_the_sources_own_host_alone() {
     let lines = format!("#EXTINF:1.0,\n/own\n#EXTINF:1.0,\n{}\n", other.url("/other"));
     let host = host(hls(&lines), vec![("/own", b"own".to_vec())]).await;
     let spec = spec_with(&host.url("/list"), &[("x-api-key", "k")]);
-    let source = egress(config()).sources.open(&spec, None).await.expect("a source");
+    let source = egress(config()).sources.open(&spec, None, Arc::default()).await.expect("a source");
     assert_eq!(read_all(&*source).await, Ok(b"ownother".to_vec()));
     assert!(host.seen().iter().all(|seen| seen.header("x-api-key") == Some("k")));
     assert!(other.seen().iter().all(|seen| seen.header("x-api-key").is_none()));
@@ -398,7 +399,7 @@ async fn a_source_lies_on_so_many_hosts_and_no_more() {
         config.source.max_connections = 1;
         config
     };
-    let opened = egress(within(4)).sources.open(&spec(&host.url("/list")), None).await;
+    let opened = egress(within(4)).sources.open(&spec(&host.url("/list")), None, Arc::default()).await;
     assert_eq!(read_all(&*opened.expect("a source")).await, Ok(b"abc".to_vec()));
     let failure = failure(within(3), &host.url("/list")).await;
     assert_eq!((failure.public.code, failure.retry), (FailureCode::DownloadFailed, Retry::Never));
@@ -464,8 +465,11 @@ async fn a_manifest_is_resolved_at_every_level() {
     let german = TrackChoice::language("de").expect("a language");
     for (wanted, bytes) in [(None, b"Habc12"), (Some(&german), b"HHdefy")] {
         let host = host(manifest.to_owned(), files()).await;
-        let source =
-            egress(config()).sources.open(&spec(&host.url("/list")), wanted).await.expect("a source");
+        let source = egress(config())
+            .sources
+            .open(&spec(&host.url("/list")), wanted, Arc::default())
+            .await
+            .expect("a source");
         assert_eq!(read_all(&*source).await, Ok(bytes.to_vec()), "{wanted:?}");
         let playlist = source.playlist().expect("a playlist");
         assert_eq!((playlist.kind, playlist.duration_secs), (PlaylistKind::Dash, 10.0));

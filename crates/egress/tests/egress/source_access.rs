@@ -306,19 +306,19 @@ async fn a_spool_goes_away_with_its_source_and_gives_its_space_back() {
     let egress = egress(config);
     let spec = spec(&host.url("/"));
 
-    let first = egress.sources.open(&spec, None).await.expect("a source");
+    let first = egress.sources.open(&spec, None, Arc::default()).await.expect("a source");
     read_all(&*first).await.expect("the file");
     let entries = std::fs::read_dir(scratch.path()).expect("the folder").count();
     assert_eq!(entries, 0, "the spool has no name");
 
-    let second = egress.sources.open(&spec, None).await.expect("a source");
+    let second = egress.sources.open(&spec, None, Arc::default()).await.expect("a source");
     let failure = read_all(&*second).await.expect_err("no room for two");
     assert_eq!(failure.retry, Retry::Worthwhile);
     drop((first, second));
     // The space comes back when the tasks that held it have ended, which is soon but not at once.
     let third = async {
         loop {
-            let source = egress.sources.open(&spec, None).await.expect("a source");
+            let source = egress.sources.open(&spec, None, Arc::default()).await.expect("a source");
             if read_all(&*source).await.is_ok() {
                 break;
             }

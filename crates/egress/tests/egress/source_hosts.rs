@@ -1,5 +1,7 @@
 //! Which hosts are asked: redirects, credentials, names, the guard on each hop.
 
+use std::sync::Arc;
+
 use domain::{AddressPolicy, Retry, SourceOpener, WebUrl};
 use testkit::host::{Host, Reply, Step};
 
@@ -121,7 +123,11 @@ async fn credentials_and_headers_go_to_the_first_host_alone() {
     .await;
     let url = format!("http://us%65r:p%40ss@{}/start?token=t", first.address);
     let headers = [("x-api-key", "k"), ("cookie", "c=1"), ("user-agent", "mine")];
-    let source = egress(config()).sources.open(&spec_with(&url, &headers), None).await.expect("a source");
+    let source = egress(config())
+        .sources
+        .open(&spec_with(&url, &headers), None, Arc::default())
+        .await
+        .expect("a source");
     assert_eq!(read_all(&*source).await, Ok(b"the file".to_vec()));
 
     for seen in first.seen() {
@@ -154,7 +160,7 @@ async fn headers_that_say_how_we_speak_are_not_the_customers() {
         ("x", "a\r\nb: c"),
     ] {
         let spec = spec_with("http://127.0.0.1:9999/", &[(name, value)]);
-        let Err(failure) = egress(config()).sources.open(&spec, None).await else {
+        let Err(failure) = egress(config()).sources.open(&spec, None, Arc::default()).await else {
             panic!("{name} was taken")
         };
         assert_eq!(failure.retry, Retry::Never);
@@ -203,11 +209,13 @@ async fn all_addresses_of_a_name_must_be_allowed() {
     ]);
     let egress = egress_with(config(), names);
     let open = |name: &str| spec(&format!("http://{name}:{port}/v"));
-    let source = egress.sources.open(&open("good.example"), None).await.expect("a source");
+    let source = egress.sources.open(&open("good.example"), None, Arc::default()).await.expect("a source");
     assert_eq!(read_all(&*source).await, Ok(b"the file".to_vec()));
     assert_eq!(host.seen()[0].header("host"), Some(format!("good.example:{port}").as_str()));
     for name in ["mixed.example", "mixed6.example", "mapped.example", "private.example"] {
-        let Err(failure) = egress.sources.open(&open(name), None).await else { panic!("{name} was fetched") };
+        let Err(failure) = egress.sources.open(&open(name), None, Arc::default()).await else {
+            panic!("{name} was fetched")
+        };
         assert_eq!(details(&failure), "the name leads to an address that may not be reached", "{name}");
         assert_eq!(failure.retry, Retry::Never);
         assert!(!failure.to_string().contains("10.0.0.1"), "{failure}");
@@ -223,7 +231,8 @@ async fn the_address_that_was_checked_is_the_one_that_is_dialled() {
     // A second look-up, by the guard or the dialer, would get the forbidden answer.
     let names = Names::of(&[("rebind.example", &[&["127.0.0.1"], &["10.0.0.1"]])]);
     let egress = egress_with(config(), names);
-    let source = egress.sources.open(&spec(&url), None).await.expect("the first look-up is allowed");
+    let source =
+        egress.sources.open(&spec(&url), None, Arc::default()).await.expect("the first look-up is allowed");
     // Another connection is another look-up, and it is checked again.
     let failure = source.read_at(1_500_000, 5).await.expect_err("rebound");
     assert_eq!(details(&failure), "the name leads to an address that may not be reached");
@@ -244,7 +253,7 @@ async fn the_next_address_is_tried_where_one_refuses() {
     let names = Names::of(&[("two.example", &[&["127.0.0.77", "127.0.0.1"]])]);
     let egress = egress_with(config(), names);
     let url = format!("http://two.example:{}/", host.address.port());
-    let source = egress.sources.open(&spec(&url), None).await.expect("by the second address");
+    let source = egress.sources.open(&spec(&url), None, Arc::default()).await.expect("by the second address");
     assert_eq!(read_all(&*source).await, Ok(b"the file".to_vec()));
 }
 

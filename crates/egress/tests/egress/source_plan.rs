@@ -247,7 +247,7 @@ async fn a_second_reading_fetches_again_what_had_no_room() {
     config.source.window_bytes = 512 << 10;
     config.source.max_spooled_bytes = 1_000_000;
     let egress = egress(config);
-    let source = egress.sources.open(&spec(&host.url("/")), None).await.expect("a source");
+    let source = egress.sources.open(&spec(&host.url("/")), None, Arc::default()).await.expect("a source");
     let plan = [100_000..MB as u64, MB as u64..5 * MB as u64];
     read_planned(&*source, &file, &plan).await.expect("the sound");
     let asked = asked_bytes(&host, &file);
@@ -268,9 +268,13 @@ async fn what_is_read_once_takes_no_disk() {
     let mut config = config();
     config.source.max_spooled_bytes = 1_000_000;
     let egress = egress(config);
-    let source = egress.sources.open(&spec(&host.url("/")), None).await.expect("a source");
+    let source = egress.sources.open(&spec(&host.url("/")), None, Arc::default()).await.expect("a source");
     source.once();
     read_planned(&*source, &file, &[100_000..MB as u64, MB as u64..4 * MB as u64]).await.expect("the sound");
-    let other = egress.sources.open(&spec(&host.url("/spooled")), None).await.expect("another source");
+    let other = egress
+        .sources
+        .open(&spec(&host.url("/spooled")), None, Arc::default())
+        .await
+        .expect("another source");
     assert!(read_all(&*other).await.expect("all of it, for there is room") == file[..800_000]);
 }

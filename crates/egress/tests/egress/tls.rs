@@ -79,8 +79,11 @@ async fn a_host_of_a_trusted_authority_is_read() {
     assert_eq!(read_all(&*source).await, Ok(b"the file".to_vec()));
     let names = Names::of(&[("video.example", &[&["127.0.0.1"]])]);
     let url = format!("https://video.example:{}/", host.address.port());
-    let source =
-        egress_with(authority.trusted(), names).sources.open(&spec(&url), None).await.expect("by name");
+    let source = egress_with(authority.trusted(), names)
+        .sources
+        .open(&spec(&url), None, Arc::default())
+        .await
+        .expect("by name");
     assert_eq!(read_all(&*source).await, Ok(b"the file".to_vec()));
 }
 
@@ -91,7 +94,7 @@ async fn a_wrong_name_and_an_unknown_authority_are_not_believed() {
     let right_name = authority.host(&["127.0.0.1"]).await;
     for (config, host) in [(authority.trusted(), &wrong_name), (config(), &right_name)] {
         let egress = egress(config);
-        let Err(failure) = egress.sources.open(&spec(&host.url("/")), None).await else {
+        let Err(failure) = egress.sources.open(&spec(&host.url("/")), None, Arc::default()).await else {
             panic!("was believed")
         };
         assert_eq!(details(&failure), "no trusted TLS session with the host");

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::{Fetched, InputFile, Job, Lease, Percent, Progress, ProgressSink, Source, Step};
+use domain::{Fetched, InputFile, Job, Lease, Percent, Progress, ProgressSink, Step, Tally};
 use tokio::time::Instant;
 
 use super::ExtractLoop;
@@ -16,6 +16,9 @@ pub(super) struct Tracker {
     started: Instant,
     begin: Percent,
     measures: bool,
+    /// What earlier attempts have fetched.
+    before: Fetched,
+    tally: Arc<Tally>,
     state: Mutex<State>,
 }
 
@@ -23,10 +26,6 @@ struct State {
     step: Step,
     percent: Percent,
     input: Option<InputFile>,
-    /// What earlier attempts have fetched, and what this one has of a source that is closed.
-    fetched: Fetched,
-    /// The source that is being read.
-    source: Option<Arc<dyn Source>>,
     is_new: bool,
 }
 
@@ -39,10 +38,11 @@ struct News {
 
 impl Tracker {
     /// Starts at what the customer has seen already. `measures`: a pass over the audio comes before the encoding.
-    pub(super) fn new(begin: Percent, fetched: Fetched, measures: bool) -> Self {
+    pub(super) fn new(begin: Percent, before: Fetched, measures: bool) -> Self {
         let step = Step::Downloading;
-        let state = State { step, percent: begin, input: None, fetched, source: None, is_new: true };
-        Self { started: Instant::now(), begin, measures, state: Mutex::new(state) }
+        let state = State { step, percent: begin, input: None, is_new: true };
+        let (started, tally, state) = (Instant::now(), Arc::default(), Mutex::new(state));
+        Self { started, begin, measures, before, tally, state }
     }
 
     /// How far it is now.
@@ -56,21 +56,9 @@ impl Tracker {
         self.lock().input.clone()
     }
 
-    /// Asks this source from now on what it has fetched.
-    pub(super) fn opened(&self, source: Arc<dyn Source>) {
-        self.lock().source = Some(source);
-    }
-
-    /// The source is not read any more; what it has fetched stays counted.
-    pub(super) fn closed(&self) {
-        let mut state = self.lock();
-        state.fetched = state.fetched();
-        state.source = None;
-    }
-
-    /// What was fetched of the job's source by now, all attempts together.
-    pub(super) fn fetched(&self) -> Fetched {
-        self.lock().fetched()
+    /// What counts what this attempt fetches.
+    pub(super) fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
     }
 
     /// What is new since the last call, if anything is.
@@ -81,7 +69,8 @@ impl Tracker {
         }
         let progress =
             Progress { step: state.step, percent: state.percent, remaining: self.remaining(state.percent) };
-        Some(News { input: state.input.clone(), fetched: state.fetched(), progress })
+        let fetched = self.before.plus(self.tally.fetched());
+        Some(News { input: state.input.clone(), fetched, progress })
     }
 
     fn remaining(&self, percent: Percent) -> Option<std::time::Duration> {
@@ -105,12 +94,6 @@ impl Tracker {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it holds the lock; if something did, the numbers are still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn fetched(&self) -> Fetched {
-        self.source.as_ref().map_or(self.fetched, |source| self.fetched.plus(source.fetched()))
     }
 }
 

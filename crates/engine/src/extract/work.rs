@@ -29,35 +29,13 @@ impl Drop for ScratchFile {
     }
 }
 
-/// A source while it is read. However that ends, what it has cost is counted.
-struct Reading<'a> {
-    source: Arc<dyn Source>,
-    tracker: &'a Tracker,
-}
-
-impl<'a> Reading<'a> {
-    fn of(source: Arc<dyn Source>, tracker: &'a Tracker) -> Self {
-        tracker.opened(Arc::clone(&source));
-        Self { source, tracker }
-    }
-
-    /// All that was wanted of it has been made. Only such a source's size is set against what was fetched: one that
-    /// was given up early would look like a saving.
-    fn succeeded(&self) {
-        let fetched = self.source.fetched();
-        if fetched.requests > 0 {
-            let size = self.source.known_size().unwrap_or(fetched.bytes);
-            metrics::counter!("audio_extract_source_size_bytes_total").increment(size);
-        }
-    }
-}
-
-impl Drop for Reading<'_> {
-    fn drop(&mut self) {
-        let fetched = self.source.fetched();
-        metrics::counter!("audio_extract_source_bytes_total").increment(fetched.bytes);
-        metrics::counter!("audio_extract_source_requests_total").increment(fetched.requests);
-        self.tracker.closed();
+/// Sums the size of a source of which all that was wanted has been made, beside what was fetched of it. One that was
+/// given up early would look like a saving.
+fn count_size(source: &dyn Source) {
+    let fetched = source.fetched();
+    if fetched.requests > 0 {
+        let size = source.known_size().unwrap_or(fetched.bytes);
+        metrics::counter!("audio_extract_source_size_bytes_total").increment(size);
     }
 }
 
@@ -68,18 +46,18 @@ impl ExtractLoop {
         let extension = spec.output.format.as_str();
         let scratch = format!("{}-{}.{extension}", lease.item.id, lease.attempt);
         let scratch = ScratchFile(self.config.scratch.join(scratch));
-        let opened = self.parts.opener.open(&spec.source, spec.output.track.as_ref()).await?;
-        let reading = Reading::of(opened, tracker);
+        let opening = self.parts.opener.open(&spec.source, spec.output.track.as_ref(), tracker.tally());
+        let source = opening.await?;
         let order = ExtractOrder {
-            source: Arc::clone(&reading.source),
+            source: Arc::clone(&source),
             source_name: spec.source.name(),
             output: &spec.output,
             into: &scratch.0,
             progress: tracker,
         };
         let extracted = self.parts.extractor.extract(order).await?;
-        reading.succeeded();
-        drop(reading);
+        count_size(&*source);
+        drop(source);
         tracker.progressed(Step::Finalizing, None);
         let sha256 = sha256(scratch.0.clone()).await?;
         // Not the customer's file name: escaped for a path it could grow beyond what a file system takes.

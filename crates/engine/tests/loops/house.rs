@@ -291,6 +291,7 @@ impl SourceOpener for EmptySources {
         &'a self,
         _: &'a SourceSpec,
         _: Option<&'a TrackChoice>,
+        _: Arc<Tally>,
     ) -> BoxFuture<'a, Result<Arc<dyn Source>, Failure>> {
         Box::pin(async { Ok(Arc::new(EmptySource) as Arc<dyn Source>) })
     }

@@ -87,7 +87,8 @@ impl Origin {
                 egress.guard.check(url.url()).map_err(|refused| {
                     Stop::Failed(format!("{} (--allow-networks opens private networks)", refused.0))
                 })?;
-                egress.sources.open(&spec(url), wanted).await.map_err(|failure| failed(&failure))
+                let opened = egress.sources.open(&spec(url), wanted, Arc::default()).await;
+                opened.map_err(|failure| failed(&failure))
             }
             Self::Stdin => open_stdin(settings),
         }

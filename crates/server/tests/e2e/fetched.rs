@@ -1,10 +1,10 @@
 //! What a job's source has cost is told: in status, by the command line, and summed in the metrics.
 
 use serde_json::{Value, json};
-use testkit::host::{Host, Reply};
+use testkit::host::{Host, Reply, Step};
 use testkit::samples::sample;
 
-use crate::app::TestApp;
+use crate::app::{Options, TestApp};
 
 /// A host of one file.
 async fn host_of(file: Vec<u8>) -> Host {
@@ -44,18 +44,47 @@ async fn status_and_metrics_say_what_was_transferred() {
 
     assert_eq!(counter(&app, "audio_extract_source_bytes_total").await, size);
 
-    // One that is given up counts too, and is no saving.
-    let other = host_of(vec![b'x'; 100_000]).await;
-    let status = run(&app, &other).await;
-    assert_eq!((&status["status"], &status["error"]["code"]), (&json!("failed"), &json!("INVALID_VIDEO")));
-    assert_eq!(status["inputFile"], Value::Null, "{status}");
-    let fetched = counter(&app, "audio_extract_source_bytes_total").await - size;
-    assert!((65_536..=100_000).contains(&fetched), "{status}");
-
-    assert_eq!(
-        counter(&app, "audio_extract_source_requests_total").await,
-        requests + other.seen().len() as u64
-    );
+    assert_eq!(counter(&app, "audio_extract_source_requests_total").await, requests);
     assert_eq!(counter(&app, "audio_extract_source_size_bytes_total").await, size);
+    app.stop().await;
+}
+
+/// A whole answer that breaks off.
+fn broken() -> Reply {
+    Reply::head(200, &[("content-length", "100000")]).then(Step::Bytes(vec![b'#'; 1000])).then(Step::Close)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_source_has_cost_is_told_of_one_that_failed_too_and_is_no_saving() {
+    let app =
+        TestApp::start_with(Options::default().with("SOURCE_RETRIES", "0").with("MAX_ATTEMPTS", "1")).await;
+    let hosts = [
+        (
+            "a missing file",
+            Host::start(|_| Reply::new(404, &[], b"not here")).await,
+            "DOWNLOAD_FAILED",
+            0..=0,
+        ),
+        ("one that breaks off", Host::start(|_| broken()).await, "DOWNLOAD_FAILED", 1000..=1000),
+        ("no media", host_of(vec![b'x'; 100_000]).await, "INVALID_VIDEO", 65_536..=100_000),
+        ("a playlist of nothing", host_of(b"#EXTM3U\n".to_vec()).await, "INVALID_VIDEO", 8..=8),
+    ];
+    let (mut bytes, mut requests) = (0, 0);
+    for (case, host, code, expected) in hosts {
+        let status = run(&app, &host).await;
+        assert_eq!(status["error"]["code"], code, "{case}: {status}");
+        let fetched = status["inputFile"]["fetched"].as_u64().expect("a number");
+        let asked = host.seen().len();
+        assert_eq!(
+            status["inputFile"],
+            json!({"name": "talk.wav", "fetched": fetched, "requests": asked}),
+            "{case}"
+        );
+        assert!(asked > 0 && expected.contains(&fetched), "{case}: {status}");
+        (bytes, requests) = (bytes + fetched, requests + asked as u64);
+        assert_eq!(counter(&app, "audio_extract_source_bytes_total").await, bytes, "{case}");
+        assert_eq!(counter(&app, "audio_extract_source_requests_total").await, requests, "{case}");
+    }
+    assert_eq!(counter(&app, "audio_extract_source_size_bytes_total").await, 0);
     app.stop().await;
 }
