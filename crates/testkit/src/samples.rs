@@ -135,6 +135,11 @@ const RECIPES: &[(&str, &str)] = &[
     ("long.ts", "-stream_loop 5 -i {picture} -stream_loop 5 -i {sound} -c:v copy -c:a aac -f mpegts"),
     ("long.mpg", "-stream_loop 5 -i {picture} -stream_loop 5 -i {sound} -c:v mpeg2video -c:a mp2 -f mpeg"),
     ("long.flv", "-stream_loop 5 -i {picture} -stream_loop 5 -i {cd} -c:v copy -c:a aac"),
+    // So long that what lies before a late part is worth skipping, and mostly picture.
+    (
+        "long.mp4",
+        "-stream_loop 5 -i {wide} -stream_loop 5 -i {sound} -c:v copy -c:a aac -b:a 128k -movflags +faststart",
+    ),
     // One of each kind that is seldom met.
     ("pcm.w64", "-i {sound} -c:a pcm_s16le -f w64"),
     ("pcm.aiff", "-i {sound} -c:a pcm_s16be"),

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use testkit::host::{Host, Reply, Step};
+use testkit::nginx::Nginx;
 use testkit::samples::sample;
 
 use crate::app::{Options, TestApp};
@@ -86,5 +87,27 @@ async fn what_a_source_has_cost_is_told_of_one_that_failed_too_and_is_no_saving(
         assert_eq!(counter(&app, "audio_extract_source_requests_total").await, requests, "{case}");
     }
     assert_eq!(counter(&app, "audio_extract_source_size_bytes_total").await, 0);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_late_part_of_a_long_mp4_only_that_is_transferred() {
+    let app = TestApp::start().await;
+    let file = tokio::task::spawn_blocking(|| std::fs::read(sample("long.mp4")).expect("a sample")).await;
+    let file = file.expect("a sample");
+    let nginx = Nginx::start("", "", &[("long.mp4", &file)]);
+    let source = json!({"type": "url", "url": format!("http://{}/long.mp4", nginx.address)});
+    let output = json!({"format": "wav", "start": 30, "end": 34});
+    let status = app.wait_for_end(&app.submit(&json!({"source": source, "output": output})).await).await;
+    assert_eq!(status["outputFile"]["duration"], 4.0, "{status}");
+
+    let number = |name: &str| status["inputFile"][name].as_u64().expect("a number");
+    let served = nginx.served(usize::try_from(number("requests")).expect("a number")).await;
+    let sent: u64 = served.iter().map(|served| served.body_bytes).sum();
+    assert_eq!(sent, number("fetched"), "{served:?}");
+    // The first 64 KiB, what is read before there is a plan, four seconds at 128 kbit/s, one to run in, and what stands
+    // between parts. Read from its beginning, the sound alone would be 34 seconds, and the picture a hundred times that.
+    let (part, until_then) = (4 * 16_000, 34 * 16_000);
+    assert!((65_536 + part..until_then * 3 / 4).contains(&sent), "{sent}: {served:?}");
     app.stop().await;
 }
