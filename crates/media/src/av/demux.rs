@@ -287,6 +287,11 @@ impl<'h> Demux<'h> {
         self.zero_secs
     }
 
+    /// Whether the track's clock is fine enough to say of each sample when it plays.
+    pub(super) fn tells_samples_apart(&self) -> bool {
+        self.track.time_base.tells_samples_apart(self.track.rate)
+    }
+
     /// When the result begins by the source's clock: with the picture, else with the first packet.
     pub(super) fn start_secs(&self) -> f64 {
         self.zero_secs.or(self.origin_secs).unwrap_or(0.0).max(0.0)

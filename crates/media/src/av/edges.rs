@@ -14,6 +14,8 @@ const SELF_TRIMMED: [&str; 2] = ["opus", "vorbis"];
 #[derive(Default)]
 pub(super) struct Edges {
     gapless: Option<Gapless>,
+    /// Whether nothing moves its first packet from the zero of an mp4's clock.
+    starts_at_zero: bool,
     /// When the first packet plays, in the track's time base.
     first_time: Option<i64>,
     /// When the last packet plays that the header lists, in the track's time base.
@@ -44,6 +46,7 @@ impl Edges {
         Self {
             // An edit list says it better; then the first packet is before zero.
             gapless: starts_at_zero.then(mark).flatten(),
+            starts_at_zero,
             last_listed: index.last().map(|(_, _, time)| *time),
             container,
             ..Self::default()
@@ -75,9 +78,16 @@ impl Edges {
         }
     }
 
-    /// When the sound begins by iTunes' mark, in seconds: libav skips what comes before, but does not move its clock.
+    /// When the sound begins, in seconds, where what comes before is left out without the clock being moved: what libav
+    /// skips by iTunes' mark, and what a decoder leaves out itself where no edit list says so.
     pub(super) fn zero_secs(&self, track: &Track) -> Option<f64> {
-        self.gapless.as_ref().map(|gapless| f64::from(gapless.priming) / f64::from(track.rate.max(1)))
+        let is_self_trimmed = SELF_TRIMMED.contains(&track.codec.as_str());
+        let priming = match &self.gapless {
+            Some(gapless) => gapless.priming,
+            None if self.starts_at_zero && is_self_trimmed => track.priming,
+            None => return None,
+        };
+        Some(f64::from(priming) / f64::from(track.rate.max(1)))
     }
 
     /// How many samples at `rate` Hz there are, where iTunes' mark says it of what is there.

@@ -96,6 +96,11 @@ impl TimeBase {
         ticks as f64 * f64::from(self.num) / f64::from(self.den)
     }
 
+    /// Whether no two samples at `rate` Hz share a tick.
+    pub(super) fn tells_samples_apart(self, rate: u32) -> bool {
+        rate > 0 && i64::from(self.num) * i64::from(rate) <= i64::from(self.den)
+    }
+
     /// Samples at `rate` Hz, where so many ticks are a whole number of them.
     pub(super) fn samples(self, ticks: i64, rate: u32) -> Option<u64> {
         let (samples, den) =

@@ -16,10 +16,6 @@ use super::{AvLimits, Host, container, failures};
 
 /// Silence is put out in pieces of at most so many samples.
 const SILENCE_PIECE: u64 = 8192;
-/// The longest hole taken for one where the container's clock may jump (broadcasts); libav's own threshold.
-const JUMP_SECS: f64 = 10.0;
-/// The longest hole taken for one elsewhere: a recording whose microphone was off.
-const HOLE_SECS: f64 = 3600.0;
 /// The lowest sampling rate taken, in Hz. Each sample of a lower one would become thousands in a result whose format
 /// begins at 8 kHz, past every limit that counts what was decoded.
 const LEAST_RATE: u32 = 1000;
@@ -58,7 +54,7 @@ impl<'h> Playback<'h> {
         let track = demux.track().clone();
         let decoder = Decoder::open(demux.input(), &track)?;
         let mut playback = Self {
-            timeline: Timeline::new(demux.zero_secs(), most_hole_secs(&mut demux)),
+            timeline: Timeline::of(&mut demux),
             part: Part::new(output.span),
             demux,
             decoder,
@@ -279,17 +275,6 @@ impl<'h> Playback<'h> {
     fn skip_damaged(&mut self) -> Result<(), Failure> {
         self.tally.count_damaged();
         self.tally.check_so_far(self.demux.faults(), self.timeline.length_secs())
-    }
-}
-
-/// The longest hole that is taken for one.
-pub(super) fn most_hole_secs(demux: &mut Demux<'_>) -> f64 {
-    match demux.input().playlist() {
-        // Where the clock starts anew, what lies between its times is no hole.
-        Some(playlist) if playlist.has_breaks => 0.0,
-        Some(_) => JUMP_SECS,
-        None if demux.input().may_jump() => JUMP_SECS,
-        None => HOLE_SECS,
     }
 }
 

@@ -1,14 +1,23 @@
 //! Where samples belong: silence for what is missing, so that the sound lines up with the picture.
 
-/// A first sound later than this is preceded by silence; less is a matter of rounding and priming.
+use super::demux::Demux;
+
+/// A first sound later than this is preceded by silence where the container's clock is too coarse to tell samples apart:
+/// there, less is a matter of rounding and priming.
 const LATE_SECS: f64 = 0.020;
 /// A hole longer than this is filled; less is jitter of timestamps (Matroska counts milliseconds).
 const GAP_SECS: f64 = 0.050;
+/// The longest hole taken for one where the container's clock may jump (broadcasts); libav's own threshold.
+const JUMP_SECS: f64 = 10.0;
+/// The longest hole taken for one elsewhere: a recording whose microphone was off.
+const HOLE_SECS: f64 = 3600.0;
 
 /// The count of samples so far against the clock of the timestamps.
 pub(super) struct Timeline {
     /// What the picture calls zero; `None` where there is none to line up with.
     zero_secs: Option<f64>,
+    /// How late a first sound may be that still counts as on time.
+    late_secs: f64,
     /// The longest hole that is taken for one; a longer one is a jump of the clock.
     max_gap_secs: f64,
     /// When the next sample is due by the timestamps' clock.
@@ -18,9 +27,21 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    /// Begins with nothing.
-    pub(super) fn new(zero_secs: Option<f64>, max_gap_secs: f64) -> Self {
-        Self { zero_secs, max_gap_secs, due_secs: None, length_secs: 0.0 }
+    /// By what the container's clock is worth.
+    pub(super) fn of(demux: &mut Demux<'_>) -> Self {
+        let late_secs = if demux.tells_samples_apart() { 0.0 } else { LATE_SECS };
+        let max_gap_secs = match demux.input().playlist() {
+            // Where the clock starts anew, what lies between its times is no hole.
+            Some(playlist) if playlist.has_breaks => 0.0,
+            Some(_) => JUMP_SECS,
+            None if demux.input().may_jump() => JUMP_SECS,
+            None => HOLE_SECS,
+        };
+        Self::new(demux.zero_secs(), late_secs, max_gap_secs)
+    }
+
+    fn new(zero_secs: Option<f64>, late_secs: f64, max_gap_secs: f64) -> Self {
+        Self { zero_secs, late_secs, max_gap_secs, due_secs: None, length_secs: 0.0 }
     }
 
     /// Places `samples` samples at `rate` Hz that say to play at `at_secs`, and returns how many samples of silence
@@ -44,7 +65,7 @@ impl Timeline {
     fn missing_before(&self, at: f64) -> f64 {
         let (hole, threshold) = match (self.due_secs, self.zero_secs) {
             (Some(due), _) => (at - due, GAP_SECS),
-            (None, Some(zero)) => (at - zero, LATE_SECS),
+            (None, Some(zero)) => (at - zero, self.late_secs),
             (None, None) => return 0.0,
         };
         if hole > threshold && hole <= self.max_gap_secs { hole } else { 0.0 }
@@ -85,7 +106,7 @@ mod tests {
             ),
         ];
         for (name, zero, frames) in cases {
-            let mut timeline = Timeline::new(zero, 10.0);
+            let mut timeline = Timeline::new(zero, LATE_SECS, 10.0);
             for (at, expected) in frames {
                 assert_eq!(timeline.place(*at, 100, 1000), *expected, "{name} at {at:?}");
             }
@@ -94,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_length_counts_silence() {
-        let mut timeline = Timeline::new(Some(0.0), 10.0);
+        let mut timeline = Timeline::new(Some(0.0), LATE_SECS, 10.0);
         timeline.place(Some(1.0), 500, 1000);
         timeline.place(Some(1.5), 500, 1000);
         assert!((timeline.length_secs() - 2.0).abs() < 1e-9);

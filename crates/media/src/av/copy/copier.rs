@@ -12,7 +12,6 @@ use super::super::demux::Demux;
 use super::super::ffi::AvError;
 use super::super::mux::{Muxer, Origin};
 use super::super::packet::Packet;
-use super::super::playback::most_hole_secs;
 use super::super::progress::Telling;
 use super::super::tags::Tags;
 use super::super::timeline::Timeline;
@@ -108,7 +107,7 @@ impl<'h> Copier<'h> {
             _ => 0,
         };
         Self {
-            timeline: Timeline::new(demux.zero_secs(), most_hole_secs(&mut demux)),
+            timeline: Timeline::of(&mut demux),
             demux,
             plan,
             muxer,

@@ -1,6 +1,9 @@
 //! The right number of samples, in the right place.
 
+use domain::Method;
+
 use super::copies::{extract_file, remade};
+use super::parts::{part, pcm, referee};
 use super::*;
 
 fn wav(name: &str) -> Made {
@@ -113,6 +116,75 @@ fn what_the_container_says_of_the_edges_is_heeded_where_libav_does_not() {
         assert_eq!(made.result.samples, samples, "{name}");
         let shifted = shift(&decoded(made.file.path()), &decoded(&sample("cd.wav")));
         assert_eq!(shifted, late, "{name}");
+    }
+}
+
+/// Sound whose container's clock tells its samples apart, made of `sound.flac`: a name, its encoder, the format of the
+/// same codec, and how many ms late it may begin to be copied all the same. AAC's priming is heard then, and fills most.
+const EXACT: [(&str, &str, AudioFormat, u64); 4] = [
+    ("late.mov", "pcm_s16le", AudioFormat::Wav, 0),
+    ("late.mp4", "flac -strict -2", AudioFormat::Flac, 0),
+    ("late.m4a", "aac -b:a 256k -movie_timescale 48000", AudioFormat::Aac, 25),
+    ("late.mp4", "libopus -movie_timescale 48000", AudioFormat::Opus, 20),
+];
+/// Of the samples that it is made of.
+const SAMPLES_A_MS: u64 = 48;
+
+fn late_by(ms: u64, name: &str, codec: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+    remade(name, &format!("-itsoffset 0.{ms:03} -i @sound.flac -c:a {codec}"))
+}
+
+#[test]
+fn a_start_that_is_late_by_an_exact_clock_is_silence_to_the_sample() {
+    for (name, codec, own, _) in EXACT {
+        for ms in [0, 5, 15, 25] {
+            let late = ms * SAMPLES_A_MS;
+            let (_folder, path) = late_by(ms, name, codec);
+            let whole = extract_file(&path, spec(AudioFormat::Wav, Quality::Medium));
+            assert_eq!(whole.result.samples, 288_000 + late, "{codec}, {ms} ms late");
+            if !matches!(own, AudioFormat::Wav | AudioFormat::Flac) {
+                let shifted = shift(&decoded(whole.file.path()), &decoded(&sample("sound.flac")));
+                assert_eq!(shifted as u64, late, "{codec}, {ms} ms late");
+                continue;
+            }
+            let whole = pcm(whole.file.path());
+            let expected = referee("sound.flac", &["-af", &format!("adelay=delays={late}S:all=1")]);
+            assert!(whole == expected, "{codec}, {ms} ms late: other samples");
+            let cut = extract_file(&path, part(AudioFormat::Wav, 0.010, Some(1.0)));
+            let is_same = pcm(cut.file.path()) == whole[480 * 4..48_000 * 4];
+            assert!(is_same, "{codec}, {ms} ms late: another part");
+        }
+    }
+}
+
+#[test]
+fn a_late_start_is_copied_only_where_the_format_keeps_it_to_a_sample_or_a_lossy_frame() {
+    for (name, codec, own, most_ms) in EXACT {
+        for ms in [0, 5, 15, 25] {
+            let (_folder, path) = late_by(ms, name, codec);
+            let made = extract_file(&path, OutputSpec::plain(own));
+            let method = if ms <= most_ms { Method::Copy } else { Method::Encode };
+            assert_eq!(made.result.method, method, "{codec}, {ms} ms late");
+            let shifted = shift(&decoded(made.file.path()), &decoded(&sample("sound.flac")));
+            let most = if most_ms > 0 { 1024 } else { 0 };
+            let missed = (shifted as u64).abs_diff(ms * SAMPLES_A_MS);
+            assert!(missed <= most, "{codec}, {ms} ms late: the copy is {shifted} samples late");
+        }
+    }
+}
+
+#[test]
+fn what_a_decoder_leaves_out_and_what_a_coarse_clock_rounds_is_no_silence() {
+    for (name, words) in [
+        // No edit list says that Opus' first 312 samples are not to be heard.
+        ("fragments.mp4", "-i @sound.flac -c:a libopus -movflags +frag_keyframe+empty_moov"),
+        // Its clock counts milliseconds.
+        ("late.mkv", "-i @picture.mp4 -itsoffset 0.015 -i @sound.flac -map 0 -map 1 -c copy"),
+    ] {
+        let (_folder, path) = remade(name, words);
+        let made = extract_file(&path, spec(AudioFormat::Wav, Quality::Medium));
+        let first = decoded(made.file.path()).iter().position(|sample| *sample != 0);
+        assert!(first.is_some_and(|first| first < 240), "{name} begins with silence up to {first:?}");
     }
 }
 
