@@ -7,6 +7,7 @@ mod crews;
 mod damage;
 mod encrypted;
 mod formats;
+mod large;
 mod loudness;
 mod maps;
 mod metadata;
