@@ -113,6 +113,23 @@ mod tests {
         }
     }
 
+    /// A clock that is wrong by 0.01 %, over 20 minutes.
+    #[test]
+    fn a_clock_that_drifts_is_followed_by_silences_alone() {
+        for (name, rate_of_clock, expected) in
+            [("ahead", 1.0001, &[(5001, 50), (10_002, 50)][..]), ("true", 1.0, &[]), ("behind", 0.9999, &[])]
+        {
+            let mut timeline = Timeline::new(Some(0.0), LATE_SECS, HOLE_SECS);
+            let silences: Vec<(u32, u64)> = (0..12_000)
+                .map(|frame| (frame, timeline.place(Some(f64::from(frame) * 0.1 * rate_of_clock), 100, 1000)))
+                .filter(|(_, silence)| *silence > 0)
+                .collect();
+            assert_eq!(silences, expected, "{name}");
+            let put_out = 1200.0 + 0.05 * expected.len() as f64;
+            assert!((timeline.length_secs() - put_out).abs() < 1e-6, "{name}: no sample is lost");
+        }
+    }
+
     #[test]
     fn the_length_counts_silence() {
         let mut timeline = Timeline::new(Some(0.0), LATE_SECS, 10.0);
