@@ -1,6 +1,7 @@
 //! Hosts that speak HTTP/2 and break off, or abuse what HTTP/2 has beside requests and answers.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -29,10 +30,10 @@ impl Authority {
     }
 }
 
-type Session = TlsStream<TcpStream>;
+pub(crate) type Session = TlsStream<TcpStream>;
 
 /// Listens in TLS for HTTP/2, and has each connection served by this until the test ends.
-async fn listen<F: Future<Output = ()> + Send + 'static>(
+pub(crate) async fn listen<F: Future<Output = ()> + Send + 'static>(
     authority: &Authority,
     serve: impl Fn(Session) -> F + Send + 'static,
 ) -> String {
@@ -49,6 +50,23 @@ async fn listen<F: Future<Output = ()> + Send + 'static>(
     format!("https://{address}/v")
 }
 
+/// The one range that is asked for of a file of so many bytes.
+pub(crate) fn range_of(request: &Request<h2::RecvStream>, length: usize) -> Range<usize> {
+    let range = request.headers()["range"].to_str().expect("a range").trim_start_matches("bytes=");
+    let (first, last) = range.split_once('-').expect("a range");
+    let end = (last.parse::<usize>().expect("one range") + 1).min(length);
+    first.parse().expect("a number")..end
+}
+
+/// The head of the answer.
+pub(crate) fn head_of(range: Range<usize>, length: usize) -> Response<()> {
+    let head = Response::builder()
+        .status(206)
+        .header("etag", "\"v1\"")
+        .header("content-range", format!("bytes {}-{}/{length}", range.start, range.end - 1));
+    head.body(()).expect("a head")
+}
+
 /// How a host breaks off within an answer.
 #[derive(Debug, Clone, Copy)]
 enum Break {
@@ -58,6 +76,8 @@ enum Break {
     GoAway,
     /// The connection, without one.
     Cut,
+    /// It says nothing more in this stream, which it leaves open.
+    Silence,
 }
 
 /// Serves one file by range. The first answer to a range that begins at or behind `from` stops half-way, until
@@ -99,20 +119,12 @@ impl Breaking {
         mut respond: SendResponse<Bytes>,
         over: &Notify,
     ) {
-        let range = request.headers()["range"].to_str().expect("a range").trim_start_matches("bytes=");
-        let (first, last) = range.split_once('-').expect("a range");
-        let first: usize = first.parse().expect("a number");
-        let end = (last.parse::<usize>().expect("a number") + 1).min(self.file.len());
+        let Range { start: first, end } = range_of(request, self.file.len());
         let breaks =
             first >= self.from && !self.asked.lock().expect("a list").iter().any(|(at, _)| *at >= self.from);
         let sent = if breaks { (end - first) / 2 } else { end - first };
         self.asked.lock().expect("a list").push((first, sent));
-        let head = Response::builder()
-            .status(206)
-            .header("etag", "\"v1\"")
-            .header("content-range", format!("bytes {first}-{}/{}", end - 1, self.file.len()))
-            .body(())
-            .expect("a head");
+        let head = head_of(first..end, self.file.len());
         let mut stream = respond.send_response(head, false).expect("a stream");
         let bytes = Bytes::copy_from_slice(&self.file[first..first + sent]);
         stream.send_data(bytes, !breaks).expect("a stream");
@@ -121,6 +133,7 @@ impl Breaking {
             match self.how {
                 Break::Reset(reason) => stream.send_reset(reason),
                 Break::GoAway | Break::Cut => over.notify_one(),
+                Break::Silence => std::future::pending().await,
             }
         }
     }
@@ -134,6 +147,7 @@ async fn what_breaks_off_is_resumed_from_the_byte_reached() {
         Break::Reset(h2::Reason::NO_ERROR),
         Break::GoAway,
         Break::Cut,
+        Break::Silence,
     ] {
         let authority = Authority::new();
         let file = content(2 * MB);
@@ -142,7 +156,9 @@ async fn what_breaks_off_is_resumed_from_the_byte_reached() {
         let host = Arc::new(Breaking { file: file.clone(), from, how, arrived, asked });
         let serving = Arc::clone(&host);
         let url = listen(&authority, move |session| Arc::clone(&serving).serve(session)).await;
-        let source = open_with(authority.trusted(), &url).await.expect("a source");
+        let mut config = authority.trusted();
+        config.source.stall_window = std::time::Duration::from_millis(300);
+        let source = open_with(config, &url).await.expect("a source");
         let mut read = Vec::new();
         let half = loop {
             let breaking = host.asked.lock().expect("a list").iter().find(|(at, _)| *at >= from).copied();
