@@ -1,26 +1,21 @@
 //! The packets of the chosen track, one after another, and a watch on whether the file ends where it should.
 
+mod opening;
+
 use std::collections::VecDeque;
 
-use domain::{Access, Failure, OutputSpec, Span};
+use domain::{Failure, Span};
 
 use super::edges::Edges;
 use super::ffi::AvError;
 use super::input::Input;
 use super::packet::Packet;
 use super::skip::Skip;
-use super::track::{Kind, Track, choose};
-use super::{AvLimits, Host, Probe, container, failures};
+use super::track::Track;
+use super::{container, failures};
 
-/// How far to look for the picture's first time: more than any sane interleaving puts between sound and picture.
-const ALIGN_PACKETS: usize = 2_000;
-const ALIGN_BYTES: usize = 8 << 20;
 /// So many failed reads on end are the end of what can be read.
 const MOST_FAULTS_ON_END: u32 = 64;
-/// How much further than to the end of a part is read: packets that decoders hold back, sound that begins early.
-const BEYOND_SECS: f64 = 2.0;
-/// A file whose every stream begins later than this was cut from a running broadcast.
-const LIVE_CUT_SECS: f64 = 10.0;
 
 /// One track of an opened container.
 pub(super) struct Demux<'h> {
@@ -54,124 +49,6 @@ struct Ending {
 }
 
 impl<'h> Demux<'h> {
-    /// Opens the source, says what it is, chooses the track, and plans its bytes.
-    pub(super) fn open(
-        host: &'h mut dyn Host,
-        limits: &AvLimits,
-        output: &OutputSpec,
-    ) -> Result<Self, Failure> {
-        let mut input = Input::open(host, limits, output.preserve_metadata)?;
-        let playlist = input.playlist();
-        let duration_secs = playlist.map(|playlist| playlist.duration_secs).or(input.duration_secs());
-        let format = container::name(&mut input)?.to_owned();
-        input.host().probed(Probe { format, duration_secs });
-        let tracks = input.tracks();
-        let track = choose(&tracks, output.track.as_ref())?.clone();
-        let is_endless = container::is_endless(&mut input)?;
-        let knows_size = input.access() != Access::InOrder { is_sized: false };
-        let is_whole = is_endless || (knows_size && container::check_complete(&mut input, &track)?);
-        let mut demux = Self {
-            awaits_end: !is_endless && input.access() != Access::Random,
-            expected_secs: match playlist {
-                // The sound may end before the picture, whose time it is.
-                Some(_) if input.container() == "mp4" && has_picture(&tracks) => None,
-                Some(playlist) => Some(playlist.duration_secs),
-                None if is_whole => container::least_secs(&mut input, &track)?,
-                None => expected(&input, &tracks, &track),
-            },
-            edges: Edges::of(&input, &track),
-            input,
-            track,
-            waiting: VecDeque::new(),
-            zero_secs: None,
-            span: output.span,
-            skip: None,
-            reach_secs: 0.0,
-            origin_secs: None,
-            is_endless,
-            ending: Ending::default(),
-        };
-        demux.align(&tracks)?;
-        Ok(demux)
-    }
-
-    /// Finds what the picture calls zero, and lets go of every stream that is not needed.
-    fn align(&mut self, tracks: &[Track]) -> Result<(), Failure> {
-        let videos: Vec<usize> =
-            tracks.iter().filter(|track| track.kind == Kind::Video).map(|track| track.index).collect();
-        let both: Vec<usize> = videos.iter().copied().chain([self.track.index]).collect();
-        if self.input.is_stream() && videos.is_empty() {
-            // Where the picture begins, its own rendition would say.
-            return Ok(());
-        }
-        if self.input.container() == "mp4" {
-            self.input.keep_only(&[self.track.index]);
-            self.zero_secs = Some(self.edited_zero(tracks, &both));
-            self.plan();
-            return Ok(());
-        }
-        self.input.keep_only(&both);
-        self.zero_secs = self.first_picture(tracks, videos)?;
-        if !self.watches_all() {
-            self.input.keep_only(&[self.track.index]);
-            self.plan();
-        }
-        Ok(())
-    }
-
-    /// Says which bytes will be read, where the container lists them.
-    fn plan(&mut self) {
-        if self.input.access() != Access::Random {
-            // Who asks for several ranges at once waits for the last of them.
-            return;
-        }
-        let zero_secs = self.zero_secs.unwrap_or(0.0);
-        // A seek in an mp4 is a matter of its index, which is read; others look for the place.
-        if self.input.container() == "mp4" {
-            let index = self.input.index(self.track.index);
-            self.skip = Skip::find(&index, &self.track, self.span.start_secs, zero_secs);
-        }
-        let until_secs = self.span.end_secs.map(|end| end + zero_secs + BEYOND_SECS);
-        let map = container::byte_map(&mut self.input, &self.track, self.skip.as_ref(), until_secs);
-        if !map.is_empty() {
-            self.input.plan(map);
-        }
-    }
-
-    /// mp4 and mov count from the zero of their edit lists, unless they were cut from a broadcast.
-    fn edited_zero(&self, tracks: &[Track], both: &[usize]) -> f64 {
-        let starts = tracks.iter().filter(|track| both.contains(&track.index)).filter_map(|track| {
-            self.input.index(track.index).first().map(|(_, _, time)| track.time_base.secs(*time))
-        });
-        let live = starts.min_by(f64::total_cmp).filter(|start| *start > LIVE_CUT_SECS);
-        live.or(self.edges.zero_secs(&self.track)).unwrap_or(0.0)
-    }
-
-    fn first_picture(&mut self, tracks: &[Track], mut unseen: Vec<usize>) -> Result<Option<f64>, Failure> {
-        let (mut first, mut bytes, mut packets) = (None::<f64>, 0, 0);
-        while !unseen.is_empty() && packets < ALIGN_PACKETS && bytes < ALIGN_BYTES {
-            let Some(packet) = self.read_any()? else { break };
-            packets += 1;
-            bytes += packet.size();
-            let stream = packet.stream();
-            if stream == self.track.index {
-                self.waiting.push_back(packet);
-            } else if let (Some(track), Some(time)) = (tracks.get(stream), packet.time()) {
-                unseen.retain(|index| *index != stream);
-                let at = track.time_base.secs(time);
-                first = Some(first.map_or(at, |first| first.min(at)));
-            }
-        }
-        Ok(first)
-    }
-
-    /// flv, asf and playlists say only how long the whole is, so the picture is read along to see whether it is all
-    /// there.
-    fn watches_all(&self) -> bool {
-        let is_listed = self.input.is_stream() && self.input.container() == "ts";
-        is_listed || matches!(self.input.container(), "flv" | "asf")
-    }
-
     /// The next packet of the track.
     pub(super) fn next(&mut self) -> Result<Option<Packet>, Failure> {
         let mut packet = loop {
@@ -252,6 +129,13 @@ impl<'h> Demux<'h> {
             let origin = *self.origin_secs.get_or_insert(time_base.secs(time).min(end));
             self.reach_secs = self.reach_secs.max(end - origin);
         }
+    }
+
+    /// flv, asf and playlists say only how long the whole is, so the picture is read along to see whether it is all
+    /// there.
+    fn watches_all(&self) -> bool {
+        let is_listed = self.input.is_stream() && self.input.container() == "ts";
+        is_listed || matches!(self.input.container(), "flv" | "asf")
     }
 
     /// Reads as far as the first packet, by whose time the result begins where there is no picture.
@@ -335,18 +219,4 @@ impl<'h> Demux<'h> {
 /// What a header's duration may be wrong by.
 fn slack(expected: f64) -> f64 {
     (expected * 0.01).max(0.5)
-}
-
-fn has_picture(tracks: &[Track]) -> bool {
-    tracks.iter().any(|track| track.kind == Kind::Video)
-}
-
-/// How long the track should be, where the container says it of the track, or of a whole that it fills.
-fn expected(input: &Input<'_>, tracks: &[Track], track: &Track) -> Option<f64> {
-    // Their durations are computed from the end that they have, so that they prove nothing.
-    if input.duration_is_guessed() || matches!(input.container(), "ts" | "mpeg" | "ogg" | "mkv") {
-        return None;
-    }
-    let is_overall = matches!(input.container(), "flv" | "asf") || !has_picture(tracks);
-    track.duration_secs.or_else(|| input.duration_secs().filter(|_| is_overall))
 }
