@@ -103,6 +103,16 @@ impl FetchError {
         }
     }
 
+    /// Whether the host was not even asked.
+    pub(crate) fn is_unasked(&self) -> bool {
+        matches!(self, Self::Client(ClientError::Dial(_)))
+    }
+
+    /// Whether the answer's head was well, and its body broke.
+    pub(crate) fn is_within_body(&self) -> bool {
+        matches!(self, Self::Short | Self::Body(_) | Self::Stalled(_))
+    }
+
     /// Whether the host says that there is no such file.
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::Status { status: 404 | 410, .. })

@@ -37,7 +37,7 @@ pub(crate) struct Link {
     round_trip: Option<Duration>,
     bytes_per_sec: Option<f64>,
     multi: Multi,
-    /// Since the last whole answer in parts.
+    /// Since the last whole answer in parts, or since the first began.
     broken_tries: u32,
     connections: usize,
 }
@@ -128,8 +128,10 @@ impl Link {
 
     /// The host answers in parts: others may be asked for at once. Whether they come to an end is yet to be seen.
     pub(crate) fn multi_works(&mut self) {
-        if self.multi != Multi::Refused {
+        if matches!(self.multi, Multi::Untried | Multi::Trying) {
             self.multi = Multi::Works;
+            // What broke before did so for another reason.
+            self.broken_tries = 0;
         }
     }
 
@@ -144,10 +146,11 @@ impl Link {
     }
 
     /// A request for several parts broke, as any request may. Whether it was once too often, so that they are refused.
-    /// A host that has sent parts and then is busy says nothing about parts.
-    pub(crate) fn multi_broke(&mut self, is_busy: bool) -> bool {
+    /// Of a host that has sent parts, only a body that breaks says something about them: one that is away or busy is so
+    /// for any request.
+    pub(crate) fn multi_broke(&mut self, is_within_body: bool) -> bool {
         self.learnt_nothing();
-        self.broken_tries += u32::from(!(is_busy && self.multi == Multi::Works));
+        self.broken_tries += u32::from(is_within_body || self.multi != Multi::Works);
         if self.broken_tries >= BROKEN_TRIES {
             self.multi_refused();
         }
@@ -219,26 +222,28 @@ mod tests {
                 if has_begun {
                     link.multi_works();
                 }
-                assert_eq!(link.multi_broke(false), is_refused, "{has_begun}");
+                assert_eq!(link.multi_broke(has_begun), is_refused, "{has_begun}");
             }
             assert_eq!(link.policy(&config(), MB).max_parts, 1);
         }
     }
 
     #[test]
-    fn what_breaks_now_and_then_or_is_busy_may_still_give_parts() {
+    fn what_breaks_now_and_then_or_is_away_may_still_give_parts() {
         let mut link = measured(20, 4e6);
+        link.tries_multi();
+        assert!(!link.multi_broke(false));
         link.tries_multi();
         link.multi_works();
         for _ in 0..10 {
+            assert!(!link.multi_broke(true));
             assert!(!link.multi_broke(false));
             link.multi_was_whole();
-            assert!(!link.multi_broke(true));
         }
         assert_eq!(link.policy(&config(), MB).max_parts, 100);
         let mut link = measured(20, 4e6);
-        assert!(!link.multi_broke(true));
-        assert!(link.multi_broke(true), "busy whenever parts are asked for, and never anything else");
+        assert!(!link.multi_broke(false));
+        assert!(link.multi_broke(false), "busy whenever parts are asked for, and never anything else");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Requests for several ranges: hosts that do not serve them, serve them badly, or in their own way.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use testkit::host::{Reply, Seen, Step};
+use egress::EgressConfig;
+use testkit::host::{Host, Reply, Seen, Step};
 
 use crate::kit::config;
 use crate::source_plan::{PARTS, TAG, is_multi, opened, opened_with, read_planned, sound};
@@ -166,4 +168,85 @@ async fn parts_that_all_came_are_well_without_a_last_boundary() {
     .await;
     read_planned(&*source, &file, &sound(&file)).await.expect("the sound");
     assert!(host.seen()[1..].iter().all(is_multi), "taken as it is");
+}
+
+/// One request after the other, each for few parts.
+fn one_by_one() -> EgressConfig {
+    let mut config = config();
+    (config.source.max_connections, config.source.max_parts) = (1, 10);
+    config
+}
+
+#[tokio::test]
+async fn a_host_that_is_away_for_a_while_goes_on_with_parts() {
+    type Away = fn() -> Reply;
+    let outages: [(&str, Away); 4] = [
+        ("closed", || Reply::default().then(Step::Close)),
+        ("reset", || Reply::default().then(Step::Reset)),
+        ("502", || Reply::new(502, &[], b"")),
+        ("503", || Reply::new(503, &[], b"")),
+    ];
+    for (name, away) in outages {
+        let (host, source, file) = opened_with(one_by_one(), move |seen, file| match seen.number {
+            4..=6 => away(),
+            _ if is_multi(seen) => {
+                let ranges = seen.ranges(file.len()).expect("ranges");
+                Reply::new(206, &[TAG, PARTS], &Reply::parts(&ranges, file))
+            }
+            _ => Reply::file(seen, file, &[TAG]),
+        })
+        .await;
+        read_planned(&*source, &file, &sound(&file))
+            .await
+            .unwrap_or_else(|failure| panic!("{name}: {failure}"));
+        let seen = host.seen();
+        assert!(seen.len() > 10 && seen[1..].iter().all(is_multi), "{name}: {} requests", seen.len());
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_be_reached_at_first_is_asked_for_parts_all_the_same() {
+    let mut config = one_by_one();
+    config.source.retries = 1_000;
+    let (host, source, file) = opened_with(config, |seen, file| Reply::file(seen, file, &[TAG])).await;
+    let (address, served) = (host.address.to_string(), file.clone());
+    host.stop().await;
+    let (plan, before) = (sound(&file), source.fetched().requests);
+    let comes_back = async {
+        while source.fetched().requests < before + 4 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Host::start_at(&address, None, move |seen| {
+            let ranges = seen.ranges(served.len()).expect("ranges");
+            Reply::new(206, &[TAG, PARTS], &Reply::parts(&ranges, &served))
+        })
+        .await
+    };
+    let (read, host) = tokio::join!(read_planned(&*source, &file, &plan), comes_back);
+    read.expect("the sound");
+    assert!(host.seen().iter().all(is_multi));
+}
+
+#[tokio::test]
+async fn a_host_that_refuses_parts_is_left_alone_for_as_long_as_it_asks() {
+    let asked_to_wait = Duration::from_millis(200);
+    let mut config = one_by_one();
+    // Of the hour that the host asks for.
+    config.source.max_back_off = asked_to_wait;
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&times);
+    let (host, source, file) = opened_with(config, move |seen, file| {
+        noted.lock().expect("times").push(Instant::now());
+        if is_multi(seen) {
+            Reply::new(503, &[("retry-after", "3600")], b"")
+        } else {
+            Reply::file(seen, file, &[TAG])
+        }
+    })
+    .await;
+    read_planned(&*source, &file, &sound(&file)).await.expect("the sound");
+    assert_eq!(host.seen().iter().map(is_multi).collect::<Vec<_>>()[..4], [false, true, true, false]);
+    // However slow this machine is, it does not come earlier.
+    let times = times.lock().expect("times");
+    assert!(times[2] - times[1] >= asked_to_wait && times[3] - times[2] >= asked_to_wait);
 }

@@ -110,12 +110,16 @@ impl Seat {
             return;
         }
         state.epoch += 1;
-        // A request for one range will show whether it is the parts.
-        if self.is_multi && error.is_transient() && state.link.multi_broke(error.is_busy()) {
+        let config = &self.prefetch.fetcher.config;
+        // A request for one range will show whether it is the parts, but not before the host wants to be asked again.
+        let tells_of_parts = self.is_multi && error.is_transient() && !error.is_unasked();
+        if tells_of_parts && state.link.multi_broke(error.is_within_body()) {
             tracing::debug!(%error, "no more requests for several ranges");
+            let wait = error.retry_after().map(|wait| wait.min(config.max_back_off));
+            state.quiet_until = wait.map(|wait| Instant::now() + wait);
             return;
         }
-        match state.patience.wait_after(error, &self.prefetch.fetcher.config) {
+        match state.patience.wait_after(error, config) {
             Ok(wait) => state.quiet_until = Some(Instant::now() + wait),
             Err(error) => state.failed = Some(error.into_failure()),
         }
