@@ -64,8 +64,8 @@ impl EndpointHealth {
         match verdict {
             EndpointVerdict::Unchanged => {}
             EndpointVerdict::Succeeded => {
-                // A rest that a receiver has asked for holds, whatever it took meanwhile.
-                let retry_at = self.retry_at.filter(|_| self.state == EndpointState::Healthy);
+                // Only a probe comes after that time. What was under way before it lifts no rest.
+                let retry_at = self.retry_at.filter(|at| *at > now);
                 *self = Self { retry_at, ..Self::NEW };
             }
             EndpointVerdict::Gone => self.disable("it answered 410 Gone".to_owned()),
@@ -157,7 +157,7 @@ mod tests {
             health.learn(&PROBE_FAILED, &policy(), NOW);
             assert_eq!((health.retry_at, health.is_probing), (in_secs(secs), false));
         }
-        health.learn(&EndpointVerdict::Succeeded, &policy(), NOW);
+        health.learn(&EndpointVerdict::Succeeded, &policy(), NOW.plus(Duration::from_secs(60)));
         assert_eq!(health, EndpointHealth::NEW);
     }
 
@@ -168,6 +168,8 @@ mod tests {
         assert_eq!(healthy, EndpointHealth { retry_at: in_secs(120), ..EndpointHealth::NEW });
         let open = after(&[rest(120), FAILED, FAILED, FAILED, FAILED]);
         assert_eq!((open.state, open.retry_at), (EndpointState::Failing, in_secs(120)));
+        let slow = after(&[rest(120), FAILED, FAILED, FAILED, FAILED, EndpointVerdict::Succeeded]);
+        assert_eq!(slow, EndpointHealth { retry_at: in_secs(120), ..EndpointHealth::NEW });
         let open = after(&[rest(3), FAILED, FAILED, FAILED, FAILED]);
         assert_eq!((open.state, open.retry_at), (EndpointState::Failing, in_secs(10)));
     }

@@ -12,7 +12,7 @@ use domain::{
 
 use crate::database::Tx;
 use crate::delivery_leases::{Picked, end_leases, take, waits_again};
-use crate::endpoints::reckon;
+use crate::endpoints::{DueEndpoint, reckon, state_from_row};
 use crate::error::StoreError;
 use crate::sql::{Row, Unreadable, sql};
 use crate::{Store, millis};
@@ -55,31 +55,31 @@ impl Store {
     /// Claims up to `limit` deliveries of an endpoint that are due by `now`, the ones that wait longest first, and
     /// leases them for `lease` by the database's clock. First attempts and later ones each get a quarter of the
     /// limit at least, if as many wait. Of an endpoint whose circuit is open none, and when it is half open a
-    /// single one until its attempt was recorded.
+    /// single one until its attempt was recorded. None either if the endpoint is not as it was looked at: who does
+    /// not know that an attempt is the probe would not say so, and the probe would never be over.
     pub async fn claim_deliveries(
         &self,
         node: &NodeId,
-        endpoint: &EndpointId,
+        endpoint: &DueEndpoint,
         limit: usize,
         lease: Duration,
         now: Timestamp,
     ) -> Result<Vec<Lease<Delivery>>, StoreError> {
         let mut tx = self.database.begin().await?;
-        let (limit, is_probe) = allowed(&mut tx, endpoint, limit, now).await?;
-        let picked = if limit == 0 {
-            Vec::new()
-        } else {
-            shared_out(waiting(&mut tx, endpoint, limit, now).await?, limit)
+        let id = &endpoint.id;
+        let limit = allowed(&mut tx, endpoint, limit, now).await?;
+        let picked = match limit {
+            0 => Vec::new(),
+            _ => shared_out(waiting(&mut tx, id, limit, now).await?, limit),
         };
         let claimed = take(&mut tx, node, &picked, lease, now).await?;
-        if is_probe && !picked.is_empty() {
-            tx.execute(sql("UPDATE endpoints SET is_probing = 1 WHERE id = $1").bind(endpoint.as_str()))
-                .await?;
+        if endpoint.is_probe && !picked.is_empty() {
+            tx.execute(sql("UPDATE endpoints SET is_probing = 1 WHERE id = $1").bind(id.as_str())).await?;
         }
         // Where a claim was filled there may be more, so that the endpoint is due as it was.
         let is_filled = limit > 0 && i64::try_from(picked.len()).is_ok_and(|picked| picked == limit);
-        if is_probe || !is_filled {
-            reckon(&mut tx, &[endpoint.as_str()]).await?;
+        if endpoint.is_probe || !is_filled {
+            reckon(&mut tx, &[id.as_str()]).await?;
         }
         tx.commit().await?;
         Ok(claimed)
@@ -128,24 +128,24 @@ impl Store {
     }
 }
 
-/// Locks the endpoint; how many of its deliveries may be claimed, and whether that is a probe.
+/// Locks the endpoint; how many of its deliveries may be claimed.
 async fn allowed(
     tx: &mut Tx,
-    endpoint: &EndpointId,
+    endpoint: &DueEndpoint,
     limit: usize,
     now: Timestamp,
-) -> Result<(i64, bool), StoreError> {
+) -> Result<i64, StoreError> {
     let select = sql("SELECT state, retry_at, is_probing FROM endpoints WHERE id = $1 {for_update}");
-    let Some(row) = tx.fetch_optional(select.bind(endpoint.as_str())).await? else { return Ok((0, false)) };
+    let Some(row) = tx.fetch_optional(select.bind(endpoint.id.as_str())).await? else { return Ok(0) };
+    if row.time("retry_at")?.is_some_and(|at| at > now) {
+        return Ok(0);
+    }
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rests = row.time("retry_at")?.is_some_and(|at| at > now);
-    Ok(match row.parse("state", |text| EndpointState::parse(text).ok_or(()))? {
-        EndpointState::Healthy => (if rests { 0 } else { limit }, false),
-        EndpointState::Disabled => (0, false),
-        EndpointState::Failing => {
-            let is_probing = row.get::<i64>("is_probing")? == 1;
-            (if rests || is_probing { 0 } else { limit.min(1) }, true)
-        }
+    let is_probing = row.get::<i64>("is_probing")? == 1;
+    Ok(match (state_from_row(&row)?, endpoint.is_probe) {
+        (EndpointState::Healthy, false) => limit,
+        (EndpointState::Failing, true) if !is_probing => limit.min(1),
+        _ => 0,
     })
 }
 

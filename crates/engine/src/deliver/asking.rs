@@ -99,7 +99,7 @@ async fn due(deliver: &DeliverLoop) -> Result<(Vec<DueEndpoint>, Duration), Stor
 async fn claim(deliver: Arc<DeliverLoop>, endpoint: DueEndpoint, limit: usize, live_room: usize) -> Answer {
     let (parts, lease) = (&deliver.parts, deliver.config.lease);
     let now = parts.clock.now();
-    match parts.store.claim_deliveries(&parts.node, &endpoint.id, limit, lease, now).await {
+    match parts.store.claim_deliveries(&parts.node, &endpoint, limit, lease, now).await {
         Ok(mut leases) => {
             if let Err(cause) = deliver.keep_files(&mut leases).await {
                 tracing::warn!(%cause, "what deliveries name could not be kept; trying again");

@@ -101,7 +101,9 @@ impl Lanes {
                 (true, _) => (wanted - free).min(left),
                 // Nothing is ahead of what could not be sent now, but for a receiver that would wait for ever while
                 // others have all that gets free because theirs is here already: one of its own stands in line too.
-                (false, false) if is_waiting && ahead > 0 => left.min(1),
+                (false, false) if is_waiting && ahead > 0 => {
+                    MOST_AHEAD.saturating_sub(ahead).min(1).min(self.known.room(&endpoint))
+                }
                 (false, _) => 0,
             };
             let limit = share.min(now + ahead);

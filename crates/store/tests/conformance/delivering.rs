@@ -38,7 +38,7 @@ impl World {
         let mut claimed = Vec::new();
         for due in self.store.due_endpoints(now, 100).await.expect("read") {
             let left = limit - claimed.len();
-            let more = self.store.claim_deliveries(node, &due.id, left, lease, now).await;
+            let more = self.store.claim_deliveries(node, &due, left, lease, now).await;
             claimed.extend(more.expect("claimed"));
         }
         claimed
@@ -142,7 +142,7 @@ async fn a_group_is_recorded_although_one_of_it_is_fenced(world: World) {
 
 async fn many_nodes_never_claim_one_delivery_twice(world: World) {
     world.deliveries(30).await;
-    let endpoint = world.store.due_endpoints(NOW, 10).await.expect("read").remove(0).id;
+    let endpoint = world.store.due_endpoints(NOW, 10).await.expect("read").remove(0);
     let tasks: Vec<_> = (0..6)
         .map(|_| {
             let (store, endpoint) = (world.store.clone(), endpoint.clone());

@@ -1,8 +1,8 @@
 use domain::{
-    CircuitPolicy, Delivery, EndpointId, EndpointState, EndpointVerdict, KeyId, Lease, NodeId, Timestamp,
-    WebUrl,
+    CircuitPolicy, Delivery, Endpoint, EndpointId, EndpointState, EndpointVerdict, KeyId, Lease, NodeId,
+    Timestamp, WebUrl,
 };
-use store::{Cursor, Next};
+use store::{Cursor, DueEndpoint, Next};
 
 use crate::delivering::answered;
 use crate::on_both;
@@ -11,6 +11,17 @@ use crate::world::{LONG, NEVER_OPENS, NONE, NOW, World, bytes, job, opens_after,
 const SUCCEEDED: EndpointVerdict = EndpointVerdict::Succeeded;
 const FAILED: EndpointVerdict = EndpointVerdict::Failed { is_probe: false, rest_until: None };
 const PROBE_FAILED: EndpointVerdict = EndpointVerdict::Failed { is_probe: true, rest_until: None };
+
+/// An endpoint as a look would have found it.
+fn as_due(endpoint: &Endpoint, is_probe: bool) -> DueEndpoint {
+    DueEndpoint {
+        id: endpoint.id.clone(),
+        key: endpoint.key.clone(),
+        receiver: endpoint.receiver.clone(),
+        is_probe,
+        has_live: false,
+    }
+}
 
 impl World {
     /// An event of this key on its way to this URL.
@@ -34,7 +45,7 @@ impl World {
         assert_eq!(self.store.record_attempts(&group, &opens_after(2), now).await.expect("recorded"), [true]);
     }
 
-    async fn endpoint(&self, key: &KeyId) -> domain::Endpoint {
+    async fn endpoint(&self, key: &KeyId) -> Endpoint {
         let mut endpoints = self.store.endpoints(key, None, None, 10).await.expect("read").items;
         assert_eq!(endpoints.len(), 1);
         endpoints.remove(0)
@@ -55,7 +66,7 @@ async fn an_endpoint_is_one_url_of_one_key_and_its_health_is_its_own(world: Worl
     assert!(due.iter().all(|due| due.receiver.as_str() == "h.example:443" && !due.is_probe));
     assert_eq!(world.store.due_endpoints(NOW, 2).await.expect("read").len(), 2);
 
-    let leases = world.store.claim_deliveries(&world.node, &due[0].id, 10, LONG, NOW).await.expect("claimed");
+    let leases = world.store.claim_deliveries(&world.node, &due[0], 10, LONG, NOW).await.expect("claimed");
     assert_eq!(leases.len(), 2, "another endpoint's were claimed");
     assert!(
         leases.iter().all(|lease| lease.item.endpoint() == due[0].id && lease.item.event.key == due[0].key)
@@ -109,9 +120,10 @@ async fn an_open_circuit_lets_nothing_through_and_then_one_probe_at_a_time(world
     for _ in 0..3 {
         world.event_for(&key, "https://h.example/").await;
     }
-    let id = world.endpoint(&key).await.id;
+    let healthy = as_due(&world.endpoint(&key).await, false);
+    let open = DueEndpoint { is_probe: true, ..healthy.clone() };
     let claim =
-        async |now| world.store.claim_deliveries(&world.node, &id, 10, LONG, now).await.expect("claimed");
+        async |now| world.store.claim_deliveries(&world.node, &open, 10, LONG, now).await.expect("claimed");
     let first = world.send(1, LONG, NOW).await.remove(0);
     world.failed(&first, FAILED, NOW.plus(secs(5)), NOW).await;
     let second = world.send(1, LONG, NOW).await.remove(0);
@@ -130,6 +142,13 @@ async fn an_open_circuit_lets_nothing_through_and_then_one_probe_at_a_time(world
 
     let due = world.store.due_endpoints(reopens, 10).await.expect("read");
     assert!(due.len() == 1 && due[0].is_probe, "{due:?}");
+    let outdated = world.store.claim_deliveries(&world.node, &healthy, 10, LONG, reopens).await;
+    assert_eq!(
+        outdated.expect("claimed"),
+        [],
+        "who looked before it opened would not say that it is the probe"
+    );
+    assert_eq!(world.store.due_endpoints(reopens, 10).await.expect("read"), due);
     let probe = claim(reopens).await;
     assert_eq!(probe.len(), 1);
     world.event_for(&key, "https://h.example/").await;
@@ -142,11 +161,12 @@ async fn an_open_circuit_lets_nothing_through_and_then_one_probe_at_a_time(world
     let probe = claim(later).await;
     assert_eq!(probe.len(), 1);
     let group = [(probe[0].clone(), answered(&probe[0], 200), Next::Delivered, SUCCEEDED)];
-    world.store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded");
+    world.store.record_attempts(&group, &NEVER_OPENS, later).await.expect("recorded");
     let endpoint = world.endpoint(&key).await;
     assert_eq!((endpoint.state, endpoint.failures), (EndpointState::Healthy, 0));
     assert_eq!((endpoint.first_failed_at, endpoint.retry_at), (None, None));
-    assert_eq!(claim(later).await.len(), 4, "what waited goes at once");
+    let rest = world.store.claim_deliveries(&world.node, &healthy, 10, LONG, later).await;
+    assert_eq!(rest.expect("claimed").len(), 4, "what waited goes at once");
 }
 
 /// However many attempts fail together, and whenever those are recorded that were under way when it opened.
@@ -189,7 +209,8 @@ async fn a_rest_that_was_asked_for_holds_for_all_that_waits(world: World) {
     let endpoint = world.endpoint(&key).await;
     assert_eq!((endpoint.state, endpoint.retry_at), (EndpointState::Healthy, Some(until)));
     assert_eq!(world.store.next_delivery_due(NOW).await.expect("read"), Some(until));
-    let claim = async |now| world.store.claim_deliveries(&world.node, &endpoint.id, 9, LONG, now).await;
+    let due = as_due(&endpoint, false);
+    let claim = async |now| world.store.claim_deliveries(&world.node, &due, 9, LONG, now).await;
     assert_eq!(claim(until.minus(secs(1))).await.expect("claimed"), []);
     assert_eq!(claim(until).await.expect("claimed").len(), 3);
 }
@@ -273,7 +294,8 @@ async fn verdicts_of_a_group_count_in_their_order(world: World) {
     );
     let endpoint = world.endpoint(&key).await;
     assert_eq!((endpoint.state, endpoint.failures), (EndpointState::Healthy, 1));
-    assert_eq!((endpoint.first_failed_at, endpoint.retry_at), (Some(until), None));
+    let opened = until.plus(secs(60));
+    assert_eq!((endpoint.first_failed_at, endpoint.retry_at), (Some(until), Some(opened)));
 }
 
 async fn first_attempts_and_later_ones_share_a_claim(world: World) {
@@ -301,7 +323,7 @@ async fn no_delivery_is_forgotten_while_jobs_end_and_nodes_claim(world: World) {
         let node = NodeId::from_random(bytes());
         let mut delivered = 0;
         for due in store.due_endpoints(NOW, 10).await.expect("read") {
-            let claimed = store.claim_deliveries(&node, &due.id, 3, LONG, NOW).await.expect("claimed");
+            let claimed = store.claim_deliveries(&node, &due, 3, LONG, NOW).await.expect("claimed");
             let group: Vec<_> = claimed
                 .into_iter()
                 .map(|lease| (lease.clone(), answered(&lease, 200), Next::Delivered, SUCCEEDED))

@@ -209,7 +209,8 @@ async fn a_url_that_is_left_alone_gets_no_live_events_and_no_probe_with_one(worl
     assert_eq!(world.announce(&third, EventKind::Started).await.0, Announced::Dropped);
     let probe = world.send(10, LONG, NOW.plus(secs(60))).await;
     assert_eq!((probe.len(), probe[0].item.event.kind), (1, EventKind::Completed));
-    world.over(&probe[0], 200, EndpointVerdict::Succeeded).await;
+    let group = [(probe[0].clone(), answered(&probe[0], 200), Next::Delivered, EndpointVerdict::Succeeded)];
+    world.store.record_attempts(&group, &NEVER_OPENS, NOW.plus(secs(60))).await.expect("recorded");
     assert_eq!(world.claim_live(LIVE).await.len(), 1, "the start that waits, once the URL is well");
 }
 

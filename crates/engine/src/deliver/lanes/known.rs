@@ -10,16 +10,19 @@ use tokio::time::Instant;
 
 /// For so long a look or a claim may still tell of an endpoint as it was before it was given up.
 const OUTDATED: Duration = Duration::from_secs(1);
+/// How long after its last attempt it is remembered how far an endpoint has recovered.
+const REMEMBERED: Duration = Duration::from_secs(600);
 /// Failures further apart than this are left to the store to count: nothing is claimed for so long ahead.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 
 /// An endpoint that was away and is back. It gets one attempt at once, and one more with each success, so that what has
 /// piled up does not fall on it all together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Recovery {
     allowed: usize,
     /// Claimed or under way.
     at_once: usize,
+    last_ended: Instant,
 }
 
 /// Endpoints of which something is known.
@@ -52,6 +55,8 @@ impl Known {
 
     /// Forgets what a look at all that is due has made out of date.
     pub(super) fn refresh(&mut self, due: &[DueEndpoint]) {
+        let is_remembered = |of: &Recovery| of.at_once > 0 || of.last_ended.elapsed() < REMEMBERED;
+        self.recovering.retain(|_, recovery| is_remembered(recovery));
         self.failing.retain(|_, (_, last)| last.elapsed() < FORGOTTEN);
         if self.given_up.is_empty() {
             return;
@@ -95,6 +100,7 @@ impl Known {
             self.probing.remove(&endpoint.id);
         } else if let Some(recovery) = self.recovering.get_mut(&endpoint.id) {
             recovery.at_once = recovery.at_once.saturating_sub(1);
+            recovery.last_ended = Instant::now();
         }
     }
 
@@ -121,7 +127,8 @@ impl Known {
 
     fn recover(&mut self, endpoint: &DueEndpoint) {
         if endpoint.is_probe {
-            self.recovering.insert(endpoint.id.clone(), Recovery { allowed: 1, at_once: 0 });
+            let begun = Recovery { allowed: 1, at_once: 0, last_ended: Instant::now() };
+            self.recovering.entry(endpoint.id.clone()).or_insert(begun).allowed = 1;
         } else if let Some(recovery) = self.recovering.get_mut(&endpoint.id) {
             recovery.allowed += 1;
             if recovery.allowed > self.most {
@@ -132,7 +139,10 @@ impl Known {
 
     pub(super) fn give_up(&mut self, id: &EndpointId) {
         self.failing.remove(id);
-        self.recovering.remove(id);
+        if let Some(recovery) = self.recovering.get_mut(id) {
+            // After the rest that it asked for it begins anew.
+            recovery.allowed = 1;
+        }
         self.given_up.insert(id.clone(), Instant::now());
     }
 }

@@ -138,9 +138,17 @@ fn an_open_circuit_gets_one_probe_and_comes_back_slowly() {
         assert!(claim_all(&mut lanes).is_empty(), "{allowed} are under way");
         lanes.ended(&healthy, &quick(200), Instant::now());
     }
-    // Three are allowed and one is under way; a failure begins it anew.
+    // Three are allowed and one is under way; a failure begins it anew, and so does a rest that was asked for.
     lanes.ended(&healthy, &quick(500), Instant::now());
     lanes.refresh(vec![healthy.clone()]);
+    assert_eq!(claim_all(&mut lanes).values().sum::<usize>(), 1);
+    assert_eq!(begin_all(&mut lanes).len(), 1);
+    for _ in 0..3 {
+        lanes.ended(&healthy, &quick(200), Instant::now());
+    }
+    assert!(lanes.give_up(&healthy.id).is_empty());
+    lanes.refresh(vec![probe]);
+    lanes.refresh(vec![healthy]);
     assert_eq!(claim_all(&mut lanes).values().sum::<usize>(), 1);
 }
 
@@ -309,4 +317,26 @@ fn live_events_that_were_claimed_and_not_sent_leave_their_room() {
     lanes.claimed(claimed, limit, vec![live(&watched), live(&watched)]);
     assert_eq!(lanes.take_ready(|_| true).len(), 2);
     assert_eq!(lanes.live_room(&watched), 2);
+}
+
+#[test]
+fn a_probe_stands_in_line_too_while_others_have_everything_ahead() {
+    let swift: Vec<DueEndpoint> = (1..=3).map(|n| endpoint(n, n, &format!("swift{n}.example"))).collect();
+    let probe = DueEndpoint { is_probe: true, ..endpoint(9, 9, "back.example") };
+    let mut lanes = Lanes::new(CAPS);
+    for _ in 0..2 {
+        lanes.refresh(swift.clone());
+        claim_all(&mut lanes);
+        succeed_all(&mut lanes);
+    }
+    lanes.refresh(swift.clone());
+    claim_all(&mut lanes);
+    assert_eq!(begin_all(&mut lanes).len(), CAPS.total, "all that the node does at once");
+    lanes.refresh([swift.clone(), vec![probe.clone()]].concat());
+    assert_eq!(claim_all(&mut lanes).get(&probe.id), Some(&1));
+    let has_its_turn = (0..=swift.len()).any(|_| {
+        lanes.ended(&swift[0], &quick(200), Instant::now());
+        begin_all(&mut lanes) == [probe.clone()]
+    });
+    assert!(has_its_turn, "not in a whole round");
 }
