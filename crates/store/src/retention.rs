@@ -7,11 +7,22 @@ use domain::{Delivery, JobId, Lease, Timestamp};
 
 use crate::error::StoreError;
 use crate::rows::Rows;
-use crate::sql::{Statement, sql, sql_over};
+use crate::sql::{Row, Statement, sql, sql_over};
 use crate::{Store, duration_millis, millis};
 
 /// Rows that one transaction deletes: few enough that others wait no longer than for any other write.
 const TRIMMED_AT_ONCE: i64 = 500;
+
+/// Of a job `j` nothing is sent any more: no delivery waits, unless for its owner to enable the endpoint, and none is under
+/// way.
+macro_rules! nothing_comes {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM deliveries d JOIN endpoints p ON p.id = d.endpoint_id \
+             WHERE d.job_id = j.id AND d.state = 'pending' AND p.state <> 'disabled') \
+         AND NOT EXISTS (SELECT 1 FROM deliveries d JOIN delivery_leases l ON l.delivery_id = d.id \
+             WHERE d.job_id = j.id)"
+    };
+}
 
 /// Until when a delivery's file is there that was swept: as `delivery_columns` has it.
 const GONE: Timestamp = Timestamp::from_millis(0);
@@ -146,15 +157,22 @@ impl Store {
         let mut deleted = 0;
         loop {
             let mut tx = self.database.begin().await?;
-            let select = sql("SELECT j.id FROM jobs j \
-                 WHERE j.swept = 1 AND j.finished_at <= $1 AND NOT EXISTS \
-                     (SELECT 1 FROM deliveries d JOIN endpoints p ON p.id = d.endpoint_id \
-                     WHERE d.job_id = j.id AND d.state = 'pending' AND p.state <> 'disabled') \
-                 AND NOT EXISTS (SELECT 1 FROM deliveries d JOIN delivery_leases l ON l.delivery_id = d.id \
-                     WHERE d.job_id = j.id) \
-                 LIMIT $2 {skip_locked}");
-            let rows = tx.fetch(select.bind(millis(by)).bind(TRIMMED_AT_ONCE)).await?;
-            let jobs = rows.iter().map(|row| row.get("id")).collect::<Result<Vec<String>, _>>()?;
+            let select = sql(concat!(
+                "SELECT j.id FROM jobs j WHERE j.swept = 1 AND j.finished_at <= $1 AND ",
+                nothing_comes!(),
+                " LIMIT $2 {skip_locked}"
+            ));
+            let found = ids(&tx.fetch(select.bind(millis(by)).bind(TRIMMED_AT_ONCE)).await?)?;
+            // Asked again once nobody can claim or replay their deliveries any more.
+            let lock = "SELECT d.id FROM deliveries d WHERE d.job_id IN (SELECT r.id FROM {rows}) \
+                 ORDER BY d.id {for_update}";
+            tx.fetch(sql_over(Rows::ids(found.iter().map(String::as_str)), lock)).await?;
+            let select = concat!(
+                "SELECT j.id FROM jobs j WHERE j.id IN (SELECT r.id FROM {rows}) AND ",
+                nothing_comes!()
+            );
+            let rows = Rows::ids(found.iter().map(String::as_str));
+            let jobs = ids(&tx.fetch(sql_over(rows, select)).await?)?;
             if jobs.is_empty() {
                 return Ok(deleted);
             }
@@ -179,4 +197,8 @@ impl Store {
             }
         }
     }
+}
+
+fn ids(rows: &[Row]) -> Result<Vec<String>, StoreError> {
+    Ok(rows.iter().map(|row| row.get("id")).collect::<Result<_, _>>()?)
 }
