@@ -66,20 +66,27 @@ impl Edges {
         }
     }
 
-    /// Samples to skip before the sound begins. A fragmented mp4 has its edit list heeded in its times alone; Matroska
-    /// says how long a codec takes (RFC 9559, 5.1.4.1.25), of which libav takes the times back, and nothing else.
+    /// Samples to skip before the sound begins. iTunes' mark is heeded by libav only in the stream that is the last one
+    /// when the mark comes: not where chapters or another track follow. A fragmented mp4 has its edit list heeded in its
+    /// times alone; Matroska says how long a codec takes (RFC 9559, 5.1.4.1.25), of which libav takes the times back, and
+    /// nothing else.
     fn unskipped(&self, time: i64, packet: &Packet, track: &Track) -> u32 {
-        let is_said = time < 0 && !packet.is_unheard() && packet.trims().is_none();
+        if packet.is_unheard() || packet.trims().is_some() {
+            return 0;
+        }
+        if let Some(gapless) = self.gapless.as_ref().filter(|_| time == 0) {
+            return gapless.priming;
+        }
         match self.container {
-            _ if !is_said || SELF_TRIMMED.contains(&track.codec.as_str()) => 0,
+            _ if time >= 0 || SELF_TRIMMED.contains(&track.codec.as_str()) => 0,
             "mp4" => (-track.time_base.secs(time) * f64::from(track.rate)).round() as u32,
             "mkv" => track.priming,
             _ => 0,
         }
     }
 
-    /// When the sound begins, in seconds, where what comes before is left out without the clock being moved: what libav
-    /// skips by iTunes' mark, and what a decoder leaves out itself where no edit list says so.
+    /// When the sound begins, in seconds, where what comes before is left out without the clock being moved: what
+    /// iTunes' mark says, and what a decoder leaves out itself where no edit list says so.
     pub(super) fn zero_secs(&self, track: &Track) -> Option<f64> {
         let is_self_trimmed = SELF_TRIMMED.contains(&track.codec.as_str());
         let priming = match &self.gapless {

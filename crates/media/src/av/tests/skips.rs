@@ -3,7 +3,7 @@
 use domain::FailureCode;
 
 use super::parts::{part, pcm};
-use super::timing::{itunes_mark, overwrite};
+use super::timing::{ROOM, itunes_mark, overwrite, room_for};
 use super::*;
 
 /// Tone and noise, different in each second and channel.
@@ -127,10 +127,10 @@ fn a_part_behind_a_hole_is_counted_from_the_begin() {
 fn a_late_part_ends_where_itunes_says() {
     const SOUND: u64 = 30 * 48_000;
     let mark = itunes_mark(768, SOUND);
-    let comment = format!("comment={}", "x".repeat(mark.len() - 20));
-    let codec = ["-c:a", "aac", "-aac_pns", "0", "-use_editlist", "0", "-metadata", &comment];
+    let room = room_for(&mark);
+    let codec: Vec<&str> = ["-c:a", "aac", "-aac_pns", "0"].into_iter().chain(room.split(' ')).collect();
     let file = made(("itunes", "m4a", &codec));
-    overwrite(file.path(), b"\xa9cmt", &mark);
+    overwrite(file.path(), ROOM, &mark);
     let (whole, _) = heard(file.path(), OutputSpec::plain(AudioFormat::Wav)).expect("the whole");
     assert_eq!(whole.len(), SOUND as usize * FRAME_BYTES);
     let (late, _) = heard(file.path(), part(AudioFormat::Wav, 29.5, None)).expect("a part");

@@ -90,21 +90,39 @@ pub(super) fn itunes_mark(behind: u64, sound: u64) -> Vec<u8> {
     .concat()
 }
 
+/// Has ffmpeg leave room for it, as a comment of its size, head and all, and no edit list.
+pub(super) fn room_for(mark: &[u8]) -> String {
+    format!("-use_editlist 0 -metadata comment={}", "x".repeat(mark.len() - 20))
+}
+
+/// Where that comment stands.
+pub(super) const ROOM: &[u8] = b"\xa9cmt";
+
 #[test]
 fn what_the_container_says_of_the_edges_is_heeded_where_libav_does_not() {
     const SOUND: u64 = 264_600;
     /// Of silence, to fill the last frame.
     const FILL: u64 = 616;
     let mark = itunes_mark(FILL, SOUND);
-    // As long a tag, head and all.
-    let comment = format!("-use_editlist 0 -metadata comment={}", "x".repeat(mark.len() - 20));
+    let room = room_for(&mark);
+    let itunes = Some((ROOM, mark.as_slice()));
+    let twice = format!("{room} -map 0 -map 0");
+    let chapters = format!("{room} -map 1 -map_chapters 0 -map_metadata -1");
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = folder.path().join("chapters.txt");
+    std::fs::write(&said, ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=3000\ntitle=One\n")
+        .expect("written");
+    let chapters_from = format!("-i {}", said.display());
     let delay: &[u8] = b"\x56\xaa\x84\x01\x62\x4f\x13";
     for (name, before, after, patch, samples, late) in [
         ("plain.m4a", "", "-use_editlist 0", None, SOUND + 1024, 1024),
-        ("itunes.m4a", "", comment.as_str(), Some((&b"\xa9cmt"[..], mark.as_slice())), SOUND, 0),
+        ("itunes.m4a", "", &room, itunes, SOUND, 0),
+        // libav heeds the mark in the last stream alone.
+        ("twice.m4a", "", &twice, itunes, SOUND, 0),
+        ("chapters.m4a", &chapters_from, &chapters, itunes, SOUND, 0),
         ("fragments.mp4", "", "-movflags +frag_keyframe+empty_moov+delay_moov", None, SOUND + FILL, 0),
         // The name of its language becomes a CodecDelay of 1024 samples, in nanoseconds.
-        ("delay.mkv", "", "", Some((b"\x22\xb5\x9c\x83und", delay)), SOUND + FILL, 0),
+        ("delay.mkv", "", "", Some((&b"\x22\xb5\x9c\x83und"[..], delay)), SOUND + FILL, 0),
         // 226 ms of nothing by its edit list, then all that there is, whose last frame is a short one.
         ("late.m4a", "-itsoffset 0.25", "", None, 9967 + 1024 + SOUND, 9967 + 1024),
     ] {
