@@ -137,6 +137,17 @@ fn what_the_container_says_of_the_edges_is_heeded_where_libav_does_not() {
     }
 }
 
+#[test]
+fn padding_of_more_than_a_packet_is_cut_and_is_no_silence_either() {
+    /// Less than the sound has, so that its last 1700 samples are padding too, and the last packet nothing else.
+    const SOUND: u64 = 96_000 - 1700;
+    let mark = itunes_mark(1956, SOUND);
+    let (_folder, path) = remade("padded.m4a", &format!("-i @cd.wav -ar 16000 -c:a aac {}", room_for(&mark)));
+    overwrite(&path, ROOM, &mark);
+    let made = extract_file(&path, spec(AudioFormat::Wav, Quality::Medium));
+    assert_eq!(made.result.samples, SOUND);
+}
+
 /// Sound whose container's clock tells its samples apart, made of `sound.flac`: a name, its encoder, the format of the
 /// same codec, and how many ms late it may begin to be copied all the same. AAC's priming is heard then, and fills most.
 const EXACT: [(&str, &str, AudioFormat, u64); 4] = [
