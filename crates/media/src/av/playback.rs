@@ -79,7 +79,8 @@ impl<'h> Playback<'h> {
         let time_base = self.demux.track().time_base;
         let (Some(skip), Some(held)) = (self.demux.skip().cloned(), &self.held) else { return Ok(()) };
         let (Some(at), Some(shape)) = (held.time(), held.shape()) else { return Ok(()) };
-        let Some(samples) = skip.samples_from(at, time_base, shape.rate) else { return Ok(()) };
+        let counted = skip.samples_from(at, held.samples(), time_base, shape.rate);
+        let Some(samples) = counted else { return Ok(()) };
         check_usable(&shape)?;
         let silence = self.timeline.place(Some(time_base.secs(at)), held.samples(), shape.rate);
         let skipped = silence + samples;

@@ -21,6 +21,8 @@ pub(super) struct Skip {
     pub(super) from_ticks: i64,
     /// The first packet whose sound counts.
     pub(super) to_ticks: i64,
+    /// When the packets begin that are read all the same, and the one behind them.
+    opening_ticks: Vec<i64>,
 }
 
 impl Skip {
@@ -44,8 +46,12 @@ impl Skip {
         let to_ticks = index[to].2;
         let from_ticks = index[last_before(secs(to_ticks) - warm_up_secs)?].2;
         let is_steady = is_steady(&index[..=to], track.codec.starts_with("pcm_"));
-        (is_steady && secs(from_ticks) - secs(first_ticks) >= LEAST_SAVED_SECS)
-            .then_some(Self { from_ticks, to_ticks })
+        let opening_ticks = index.iter().take(OPENING_PACKETS + 1).map(|(_, _, ticks)| *ticks).collect();
+        (is_steady && secs(from_ticks) - secs(first_ticks) >= LEAST_SAVED_SECS).then_some(Self {
+            from_ticks,
+            to_ticks,
+            opening_ticks,
+        })
     }
 
     /// Whether the packet of this number and time is read.
@@ -53,10 +59,21 @@ impl Skip {
         number < OPENING_PACKETS || ticks >= self.from_ticks
     }
 
-    /// Samples at `rate` Hz from `ticks` to the first packet that counts; `None` where they are not counted by whole
-    /// ones.
-    pub(super) fn samples_from(&self, ticks: i64, time_base: TimeBase, rate: u32) -> Option<u64> {
-        time_base.samples(self.to_ticks.checked_sub(ticks)?, rate)
+    /// Samples at `rate` Hz from `ticks`, where a first frame of `samples` begins, to the first packet that counts;
+    /// `None` where the clock does not count the samples: a packet is no whole number of them, or not so many as the
+    /// frame shows. The frame may lack its begin, so it is its end that must be where the next packet begins.
+    pub(super) fn samples_from(
+        &self,
+        ticks: i64,
+        samples: u32,
+        time_base: TimeBase,
+        rate: u32,
+    ) -> Option<u64> {
+        let between = |from: i64, to: i64| time_base.samples(to.checked_sub(from)?, rate);
+        let [first, second, ..] = self.opening_ticks[..] else { return None };
+        let next = *self.opening_ticks.iter().find(|next| **next > ticks)?;
+        let is_counted = between(first, second).is_some() && between(ticks, next) == Some(samples.into());
+        between(ticks, self.to_ticks).filter(|_| is_counted)
     }
 }
 
@@ -102,5 +119,29 @@ mod tests {
             assert_eq!(is_steady(&packets, is_pcm), expected, "{packets:?}");
         }
         assert!(!is_steady(&[(0, 1, 0)], true), "one tells nothing");
+    }
+
+    #[test]
+    fn samples_are_counted_by_a_clock_that_counts_them() {
+        /// Ticks a second, and a packet's; when the first frame begins, how many samples it has, and how many follow from
+        /// there to the packet of number 1000.
+        type Case = (i32, i64, i64, u32, Option<u64>);
+        let cases: [Case; 7] = [
+            (44_100, 1024, 0, 1024, Some(1_024_000)),
+            (44_100, 1024, 100, 924, Some(1_023_900)),
+            (44_100, 1024, 2048, 1024, Some(1_021_952)),
+            // 1024.1 samples, of which 1000 are a whole number.
+            (90_000, 2090, 0, 1024, None),
+            (44_100, 1025, 0, 1024, None),
+            (44_100, 1024, 0, 2048, None),
+            (44_100, 1024, 9000, 1024, None),
+        ];
+        for (den, step, at, samples, expected) in cases {
+            let opening_ticks = (0..=OPENING_PACKETS as i64).map(|number| number * step).collect();
+            let skip = Skip { from_ticks: 900 * step, to_ticks: 1000 * step, opening_ticks };
+            let time_base = TimeBase::new(ffmpeg_sys_next::AVRational { num: 1, den });
+            let counted = skip.samples_from(at, samples, time_base, 44_100);
+            assert_eq!(counted, expected, "{step} of {den}, {samples} samples at {at}");
+        }
     }
 }

@@ -124,6 +124,27 @@ fn a_part_behind_a_hole_is_counted_from_the_begin() {
 }
 
 #[test]
+fn a_part_is_counted_from_the_begin_where_the_clock_counts_no_samples() {
+    /// All packets but the last, which is shorter.
+    const PACKETS: u32 = 1292;
+    let numbers =
+        |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>();
+    let codec = ["-c:a", "aac", "-aac_pns", "0", "-ar", "44100", "-use_editlist", "0"];
+    let file = made(("another clock", "mov", &codec));
+    // 1024 samples are 2089.8 of its ticks; it says 2090, so that only ten packets are a whole number of samples.
+    overwrite(file.path(), &numbers(&[PACKETS, 1024]), &numbers(&[PACKETS, 2090]));
+    overwrite(
+        file.path(),
+        &numbers(&[44_100, 30 * 44_100 + 1024]),
+        &numbers(&[90_000, (PACKETS + 1) * 2090]),
+    );
+    let (whole, _) = heard(file.path(), OutputSpec::plain(AudioFormat::Wav)).expect("the whole");
+    // In packet 1240.
+    let (late, _) = heard(file.path(), part(AudioFormat::Wav, 28.8, Some(29.3))).expect("a part");
+    assert!(late == whole[28_800 * 441 / 10 * FRAME_BYTES..][..22_050 * FRAME_BYTES]);
+}
+
+#[test]
 fn a_late_part_ends_where_itunes_says() {
     const SOUND: u64 = 30 * 48_000;
     let mark = itunes_mark(768, SOUND);
