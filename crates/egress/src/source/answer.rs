@@ -1,5 +1,7 @@
 //! What the head of an answer says: which bytes follow, of which version of the file.
 
+use std::sync::{Arc, OnceLock};
+
 use http::HeaderMap;
 use http::header::{CONTENT_RANGE, ETAG, HeaderValue, LAST_MODIFIED};
 
@@ -46,14 +48,14 @@ fn number(text: &str) -> Option<u64> {
 const MOST_VALIDATOR_BYTES: usize = 256;
 
 /// What tells one version of a file from another: pinned on the first answer, compared on every later one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Version {
     /// Byte for byte the same as long as this is.
     StrongTag(HeaderValue),
     /// Good to a second; compared together with the length.
     Modified(HeaderValue),
-    /// The same in meaning as long as this is. All that there is where no date is.
-    WeakTag(HeaderValue),
+    /// All that there is where no date is.
+    WeakTag(WeakTag),
     /// The host says nothing; the length alone is compared.
     Unknown,
 }
@@ -64,8 +66,10 @@ impl Version {
         match (tag, headers.get(LAST_MODIFIED).and_then(copied)) {
             (Some(tag), _) if tag.as_bytes().starts_with(b"\"") => Self::StrongTag(tag),
             (_, Some(date)) => Self::Modified(date),
-            (Some(tag), None) => Self::WeakTag(tag),
-            (None, None) => Self::Unknown,
+            (Some(tag), None) if tag.as_bytes().starts_with(b"W/\"") => {
+                Self::WeakTag(WeakTag::new(tag, headers))
+            }
+            (_, None) => Self::Unknown,
         }
     }
 
@@ -75,8 +79,7 @@ impl Version {
         match self {
             Self::StrongTag(tag) => headers.get(ETAG) == Some(tag),
             Self::Modified(date) => headers.get(LAST_MODIFIED) == Some(date),
-            // It may be left out: a weak tag is no promise about ranges.
-            Self::WeakTag(tag) => headers.get(ETAG).is_none_or(|other| opaque(other) == opaque(tag)),
+            Self::WeakTag(tag) => tag.allows(headers),
             Self::Unknown => true,
         }
     }
@@ -91,9 +94,40 @@ impl Version {
     }
 }
 
-/// A tag as weak comparison has it (RFC 9110, 8.8.3.2).
-fn opaque(tag: &HeaderValue) -> &[u8] {
-    tag.as_bytes().strip_prefix(b"W/").unwrap_or(tag.as_bytes())
+/// A weak tag of the first answer. Some hosts have one for the file, and some make one of each body that they send. The
+/// first answer for another range shows which: only where both agree does a later tag that differs mean another file.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakTag {
+    tag: HeaderValue,
+    /// The `Content-Range` that came with it.
+    range: Option<HeaderValue>,
+    /// Shared by all that is compared with the same first answer.
+    is_of_file: Arc<OnceLock<bool>>,
+}
+
+impl WeakTag {
+    fn new(tag: HeaderValue, headers: &HeaderMap) -> Self {
+        let range = headers.get(CONTENT_RANGE).and_then(copied);
+        Self { tag, range, is_of_file: Arc::default() }
+    }
+
+    /// Whether an answer may be of the same version. The tag may be left out: a weak one is no promise about ranges.
+    fn allows(&self, headers: &HeaderMap) -> bool {
+        let Some(other) = headers.get(ETAG).and_then(opaque) else { return true };
+        let is_same = opaque(&self.tag) == Some(other);
+        let is_of_file = if headers.get(CONTENT_RANGE) == self.range.as_ref() {
+            self.is_of_file.get().is_some_and(|is_of_file| *is_of_file)
+        } else {
+            *self.is_of_file.get_or_init(|| is_same)
+        };
+        is_same || !is_of_file
+    }
+}
+
+/// A tag as weak comparison has it (RFC 9110, 8.8.3.2); `None` where it is none, for want of quotes.
+fn opaque(tag: &HeaderValue) -> Option<&[u8]> {
+    let quoted = tag.as_bytes().strip_prefix(b"W/").unwrap_or(tag.as_bytes());
+    quoted.starts_with(b"\"").then_some(quoted)
 }
 
 /// A value of its own: as it came, it is a slice of the buffer into which the whole answer was read, and keeps that.
@@ -136,19 +170,48 @@ mod tests {
         let strong = headers(&[(ETAG, "\"a\""), (LAST_MODIFIED, "then")]);
         let weak = headers(&[(ETAG, "W/\"a\""), (LAST_MODIFIED, "then")]);
         assert!(Version::of(&strong).if_range().is_some());
-        assert_eq!(Version::of(&weak), Version::Modified(HeaderValue::from_static("then")));
+        assert!(matches!(Version::of(&weak), Version::Modified(date) if date == "then"));
         assert!(Version::of(&weak).if_range().is_none());
         assert!(!Version::of(&strong).is_of(&weak));
         assert!(Version::of(&weak).is_of(&strong), "the date is what was pinned");
         assert!(!Version::of(&weak).is_of(&HeaderMap::new()));
         assert!(Version::of(&HeaderMap::new()).is_of(&strong));
-        let alone = Version::of(&headers(&[(ETAG, "W/\"a\"")]));
-        assert_eq!(alone, Version::WeakTag(HeaderValue::from_static("W/\"a\"")));
-        assert!(alone.if_range().is_none());
-        assert!(alone.is_of(&weak) && alone.is_of(&strong) && alone.is_of(&HeaderMap::new()));
-        assert!(!alone.is_of(&headers(&[(ETAG, "W/\"b\"")])) && !alone.is_of(&headers(&[(ETAG, "\"b\"")])));
+        assert!(Version::of(&headers(&[(ETAG, "W/\"a\"")])).if_range().is_none());
         let long = HeaderValue::from_str(&format!("\"{}\"", "a".repeat(255))).expect("a tag");
         let long: HeaderMap = [(ETAG, long)].into_iter().collect();
-        assert_eq!(Version::of(&long), Version::Unknown);
+        for none in [long, headers(&[(ETAG, "a")]), headers(&[(ETAG, "w/\"a\"")])] {
+            assert!(matches!(Version::of(&none), Version::Unknown), "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_weak_tag_counts_once_another_range_has_had_it_too() {
+        let of = |range: Option<&'static str>, tag: &'static str| -> HeaderMap {
+            let range = range.map(|range| (CONTENT_RANGE, HeaderValue::from_static(range)));
+            range.into_iter().chain([(ETAG, HeaderValue::from_static(tag))]).collect()
+        };
+        let (first, second, third) = (Some("bytes 0-4/15"), Some("bytes 5-9/15"), Some("bytes 10-14/15"));
+        // What comes after `W/"a"` of the first range, and whether each may be of the same file.
+        for later in [
+            &[(second, "W/\"a\"", true), (third, "W/\"b\"", false), (first, "W/\"b\"", false)][..],
+            &[(second, "\"a\"", true), (third, "\"b\"", false), (third, "\"a\"", true)],
+            // Several ranges at once.
+            &[(None, "W/\"a\"", true), (None, "W/\"b\"", false)],
+            // One for each range; two may have the same bytes.
+            &[(second, "W/\"b\"", true), (third, "W/\"b\"", true), (second, "W/\"c\"", true)],
+            // The same range again shows nothing.
+            &[(first, "W/\"a\"", true), (second, "W/\"b\"", true), (first, "W/\"a\"", true)],
+            // No tags at all.
+            &[(second, "b", true), (second, "W/\"a\"", true), (third, "b", true), (third, "W/\"b\"", false)],
+        ] {
+            let version = Version::of(&of(first, "W/\"a\""));
+            // All that is compared with one answer learns together.
+            let (one, other) = (version.clone(), version);
+            for (at, (range, tag, is_same)) in later.iter().enumerate() {
+                let version = if at % 2 == 0 { &one } else { &other };
+                assert_eq!(version.is_of(&of(*range, tag)), *is_same, "{at} of {later:?}");
+            }
+            assert!(one.is_of(&HeaderMap::new()));
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Hosts that misbehave, each with what comes of it. What they make of requests for several ranges is in
 //! [`crate::source_parts`], HTTP/2's own in [`crate::http2`], a certificate with a wrong name in [`crate::tls`].
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::time::Duration;
 
 use domain::Retry;
@@ -224,10 +226,13 @@ async fn a_weak_tag_says_that_a_file_has_changed_and_no_more() {
     ] {
         let served = file.clone();
         let host = Host::start(move |seen| {
-            Reply::file(seen, &served, if seen.number == 0 { &[("etag", "W/\"v1\"")] } else { later })
+            Reply::file(seen, &served, if seen.number < 2 { &[("etag", "W/\"v1\"")] } else { later })
         })
         .await;
-        let source = open_with(config(), &host.url("/")).await.expect("a source");
+        let mut config = config();
+        // So that the second answer comes before the third.
+        config.source.max_connections = 1;
+        let source = open_with(config, &host.url("/")).await.expect("a source");
         match read_all(&*source).await {
             Ok(read) => assert!(is_same && read == file, "{later:?}"),
             Err(failure) => {
@@ -236,6 +241,36 @@ async fn a_weak_tag_says_that_a_file_has_changed_and_no_more() {
             }
         }
         assert!(host.seen().iter().all(|seen| seen.header("if-range").is_none()));
+    }
+}
+
+/// A weak tag of what is sent, as Express has it: the length and a hash.
+fn tag_of(body: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(body);
+    format!("W/\"{:x}-{:x}\"", body.len(), hasher.finish())
+}
+
+#[tokio::test]
+async fn a_weak_tag_that_is_made_of_each_body_says_nothing_of_the_file() {
+    let silent = [content(100_000), vec![0; 2_000_000], content(500_000)].concat();
+    for (file, is_silent) in [(content(2_600_000), false), (silent, true)] {
+        let served = file.clone();
+        let host = Host::start(move |seen| {
+            let range = seen.ranges(served.len()).expect("ranges").remove(0);
+            Reply::file(seen, &served, &[("etag", &tag_of(&served[range]))])
+        })
+        .await;
+        let mut config = config();
+        // Stretches of the same length, so that silent ones have the same tag.
+        config.source.window_bytes = 256 << 10;
+        let source = open_with(config, &host.url("/")).await.expect("a source");
+        assert!(read_all(&*source).await.expect("the file") == file);
+        let ranges = host.seen().into_iter().map(|seen| seen.ranges(file.len()).expect("ranges").remove(0));
+        let tags: Vec<String> = ranges.map(|range| tag_of(&file[range])).collect();
+        let different: HashSet<&String> = tags.iter().collect();
+        assert_eq!(different.len() < tags.len(), is_silent, "{tags:?}");
+        assert!(different.len() > 2, "{tags:?}");
     }
 }
 

@@ -15,7 +15,7 @@ use crate::source::fetch::{Answer, Fetcher};
 use crate::source::patience::Patience;
 
 /// The version and length of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Pin {
     version: Version,
     length: Option<u64>,
