@@ -164,12 +164,15 @@ impl Store {
 
     /// The deliveries of a job of this key, the oldest first, with every attempt.
     pub async fn deliveries_of(&self, key: &KeyId, job: &JobId) -> Result<Vec<RecordedDelivery>, StoreError> {
-        let select =
-            sql(select_delivery!("WHERE d.job_id = $1 AND d.key_id = $2 ORDER BY d.created_at, e.sequence"));
-        let rows = self.database.fetch(select.bind(job.as_str()).bind(key.as_str())).await?;
+        // The key is compared here: asked for both, SQLite would read all deliveries of the key.
+        let select = sql(select_delivery!("WHERE d.job_id = $1 ORDER BY d.created_at, e.sequence"));
+        let rows = self.database.fetch(select.bind(job.as_str())).await?;
         let mut deliveries = Vec::with_capacity(rows.len());
         for row in &rows {
-            deliveries.push(self.recorded(row).await?);
+            let delivery = self.recorded(row).await?;
+            if delivery.delivery.event.key == *key {
+                deliveries.push(delivery);
+            }
         }
         Ok(deliveries)
     }
