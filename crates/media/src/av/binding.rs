@@ -122,19 +122,19 @@ macro_rules! functions {
 }
 
 functions! {
-    av_probe_input_buffer2 av_read_frame av_write_frame av_write_trailer avformat_alloc_context
+    av_probe_input_buffer2 av_read_frame av_seek_frame av_write_frame av_write_trailer avformat_alloc_context
     avformat_alloc_output_context2 avformat_close_input avformat_find_stream_info avformat_free_context
     avformat_index_get_entries_count avformat_index_get_entry avformat_new_stream avformat_open_input
     avformat_write_header avio_alloc_context avio_context_free avio_flush avio_seek avio_write av_new_packet
     av_packet_alloc av_packet_free av_packet_free_side_data av_packet_get_side_data av_packet_new_side_data
     av_packet_rescale_ts av_packet_unref av_vorbis_parse_frame av_vorbis_parse_free av_vorbis_parse_init
-    avcodec_alloc_context3 avcodec_find_decoder avcodec_find_encoder_by_name avcodec_free_context
-    avcodec_get_name avcodec_open2 avcodec_parameters_alloc avcodec_parameters_copy avcodec_parameters_free
-    avcodec_parameters_from_context avcodec_parameters_to_context avcodec_receive_frame avcodec_receive_packet
-    avcodec_send_frame avcodec_send_packet av_audio_fifo_alloc av_audio_fifo_free av_audio_fifo_read
-    av_audio_fifo_size av_audio_fifo_write av_channel_layout_channel_from_index av_channel_layout_compare
-    av_channel_layout_default av_channel_layout_from_string av_crc av_crc_get_table av_dict_free av_dict_get
-    av_dict_set av_frame_alloc av_frame_free av_frame_get_buffer av_frame_make_writable av_free
-    av_log_set_level av_malloc av_opt_set av_samples_copy av_samples_set_silence av_strerror
+    avcodec_alloc_context3 avcodec_find_decoder avcodec_find_encoder_by_name avcodec_flush_buffers
+    avcodec_free_context avcodec_get_name avcodec_open2 avcodec_parameters_alloc avcodec_parameters_copy
+    avcodec_parameters_free avcodec_parameters_from_context avcodec_parameters_to_context avcodec_receive_frame
+    avcodec_receive_packet avcodec_send_frame avcodec_send_packet av_audio_fifo_alloc av_audio_fifo_free
+    av_audio_fifo_read av_audio_fifo_size av_audio_fifo_write av_channel_layout_channel_from_index
+    av_channel_layout_compare av_channel_layout_default av_channel_layout_from_string av_crc av_crc_get_table
+    av_dict_free av_dict_get av_dict_set av_frame_alloc av_frame_free av_frame_get_buffer av_frame_make_writable
+    av_free av_log_set_level av_malloc av_opt_set av_samples_copy av_samples_set_silence av_strerror
     swr_alloc_set_opts2 swr_convert swr_free swr_get_out_samples swr_init
 }
