@@ -31,10 +31,12 @@ pub struct ReplayProgress {
     pub key: KeyId,
     /// When it was asked for.
     pub created_at: Timestamp,
-    /// How many there were when it was asked for; more only if more of them have come into the state since.
+    /// How many there were when it was asked for; once it is finished, how many it has found.
     pub total: u64,
     /// How many wait to be sent again, or were.
     pub replayed: u64,
+    /// How many were under way, and are not sent again beside that.
+    pub skipped: u64,
     /// When the last page was done.
     pub finished_at: Option<Timestamp>,
 }
@@ -56,7 +58,7 @@ pub enum Replayed {
 macro_rules! select_replay {
     ($rest:literal) => {
         concat!(
-            "SELECT id, key_id, created_at, total, replayed, finished_at, state, after_at, before_at, seen_at, ",
+            "SELECT id, key_id, created_at, total, replayed, skipped, finished_at, state, after_at, before_at, seen_at, ",
             "seen_id FROM replays ",
             $rest
         )
@@ -130,22 +132,26 @@ impl Store {
         let mut progress = progress_from_row(&replay)?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let page = page(&mut tx, &replay, limit).await?;
-        progress.replayed += send_again(&mut tx, &page, now).await?;
-        progress.total = progress.total.max(progress.replayed);
+        let replayed = send_again(&mut tx, &page, now).await?;
+        progress.replayed += replayed;
+        progress.skipped += (page.len() as u64).saturating_sub(replayed);
         if i64::try_from(page.len()).unwrap_or(i64::MAX) < limit {
             progress.finished_at = Some(now);
+            // Deliveries come into the state and leave it while it runs.
+            progress.total = progress.replayed + progress.skipped;
         }
         let (seen_at, seen_id) = match page.last() {
             Some(last) => (last.get("created_at")?, last.get("id")?),
             None => (replay.get::<i64>("seen_at")?, replay.get::<String>("seen_id")?),
         };
         let update = sql("UPDATE replays SET seen_at = $1, seen_id = $2, replayed = $3, finished_at = $4, \
-             total = $5 WHERE id = $6")
+             total = $5, skipped = $6 WHERE id = $7")
         .bind(seen_at)
         .bind(seen_id)
         .bind(i64::try_from(progress.replayed).unwrap_or(i64::MAX))
         .bind(progress.finished_at.map(millis))
         .bind(i64::try_from(progress.total).unwrap_or(i64::MAX))
+        .bind(i64::try_from(progress.skipped).unwrap_or(i64::MAX))
         .bind(progress.id.as_str());
         tx.execute(update).await?;
         tx.commit().await?;
@@ -206,6 +212,7 @@ fn progress_from_row(row: &Row) -> Result<ReplayProgress, StoreError> {
             created_at: Timestamp::from_millis(row.get("created_at")?),
             total: row.number("total")?,
             replayed: row.number("replayed")?,
+            skipped: row.number("skipped")?,
             finished_at: row.time("finished_at")?,
         })
     };

@@ -280,10 +280,10 @@ pub struct ReplayResponse<'a> {
 }
 
 impl<'a> ReplayResponse<'a> {
-    /// So many of all that there were when it was asked for, and when the last of them was.
+    /// So many were made to wait again, so many skipped, of so many; and when the last of them was.
     pub fn new(
         id: &'a ReplayId,
-        (replayed, total): (u64, u64),
+        (replayed, skipped, total): (u64, u64, u64),
         created_at: Timestamp,
         finished_at: Option<Timestamp>,
     ) -> Self {
@@ -292,8 +292,7 @@ impl<'a> ReplayResponse<'a> {
             state: if finished_at.is_some() { "finished" } else { "running" },
             total,
             replayed,
-            // While it runs, what is not replayed is still to come.
-            skipped: finished_at.map_or(0, |_| total.saturating_sub(replayed)),
+            skipped,
             created_at: text::precise_timestamp(created_at),
             finished_at: finished_at.map(text::precise_timestamp),
         }

@@ -44,7 +44,7 @@ async fn answer(api: &Api, key: &KeyId, id: &ReplayId, status: StatusCode) -> Re
     let progress = api.store.replay_progress(key, id).await?.ok_or_else(|| {
         Refusal::new(ErrorCode::NotFound, "Check the replay id: this API key has no such replay.")
     })?;
-    let done = (progress.replayed, progress.total);
+    let done = (progress.replayed, progress.skipped, progress.total);
     let shown = ReplayResponse::new(&progress.id, done, progress.created_at, progress.finished_at);
     Ok(json(status, wire::error::success(shown)))
 }
