@@ -163,6 +163,9 @@ impl Store {
                 " LIMIT $2 {skip_locked}"
             ));
             let found = ids(&tx.fetch(select.bind(millis(by)).bind(TRIMMED_AT_ONCE)).await?)?;
+            if found.is_empty() {
+                return Ok(deleted);
+            }
             // Asked again once nobody can claim or replay their deliveries any more.
             let lock = "SELECT d.id FROM deliveries d WHERE d.job_id IN (SELECT r.id FROM {rows}) \
                  ORDER BY d.id {for_update}";

@@ -3,6 +3,7 @@ use std::time::Duration;
 use domain::{EndpointVerdict, Job, JobState, Lease, Timestamp};
 use store::{Idempotency, Next, ReplayFilter, Replayed, Submission, Submitted};
 
+use crate::delivering::answered;
 use crate::on_both;
 use crate::world::{LONG, NEVER_OPENS, NOW, World, draft, failed, job, secs};
 
@@ -167,6 +168,28 @@ async fn only_old_swept_and_delivered_jobs_are_trimmed_with_all_that_is_theirs(w
     assert_eq!(world.complete(&next).await, 2, "a number came twice");
 }
 
+/// Nothing more is sent to an endpoint that was disabled, but what is under way there is recorded first.
+async fn a_job_whose_delivery_is_under_way_is_not_trimmed(world: World) {
+    let key = world.key().await;
+    for _ in 0..2 {
+        let lease = world.claimed(&key, LONG).await;
+        world.complete(&lease).await;
+        world.store.mark_swept(std::slice::from_ref(&lease.item.id)).await.expect("marked");
+    }
+    let held = world.send(2, LONG, NOW).await;
+    assert_eq!(held.len(), 2);
+    let record = async |lease: &Lease<domain::Delivery>, verdict| {
+        let group = [(lease.clone(), answered(lease, 410), Next::Exhausted, verdict)];
+        world.store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded")
+    };
+    assert_eq!(record(&held[0], EndpointVerdict::Gone).await, [true]);
+    let trim = async || world.store.trim(hours(1000), HOUR * 100).await.expect("trimmed");
+    assert_eq!(trim().await, 1, "that of the attempt which has ended");
+    assert_eq!(record(&held[1], EndpointVerdict::Gone).await, [true], "its lease went with its job");
+    assert_eq!(trim().await, 1);
+    world.run_sql(NO_ATTEMPT_ALONE).await;
+}
+
 async fn endpoints_and_replays_are_trimmed_once_nothing_is_left_of_them(world: World) {
     let lease = world.undelivered().await;
     let key = &lease.item.key;
@@ -213,6 +236,7 @@ on_both! {
     what_was_swept_is_swept_once_and_not_kept
     a_replay_finds_a_result_either_kept_or_gone
     what_is_claimed_is_kept_up_to_the_bound_and_stays_gone_once_it_is
+    a_job_whose_delivery_is_under_way_is_not_trimmed
     endpoints_and_replays_are_trimmed_once_nothing_is_left_of_them
     what_a_failed_job_left_may_go_at_once_and_what_runs_stays
     only_old_swept_and_delivered_jobs_are_trimmed_with_all_that_is_theirs
