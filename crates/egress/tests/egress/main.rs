@@ -9,6 +9,7 @@ mod misbehaving;
 mod nginx;
 mod notify;
 mod playlists;
+mod playlists_refused;
 mod receivers;
 mod signing;
 mod source_access;
