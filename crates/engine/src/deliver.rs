@@ -204,8 +204,8 @@ impl DeliverLoop {
     async fn heed(&self, lanes: &mut Lanes, answer: Answer) {
         match answer {
             Answer::Due(due, _) => lanes.refresh(due),
-            Answer::Claimed { endpoint, limit, leases } => {
-                self.give_back(lanes.claimed(endpoint, limit, leases)).await;
+            Answer::Claimed { endpoint, limit, since, leases } => {
+                self.give_back(lanes.claimed(endpoint, limit, since, leases)).await;
             }
             Answer::Silence => {}
         }

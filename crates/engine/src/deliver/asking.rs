@@ -7,6 +7,7 @@ use std::time::Duration;
 use domain::{Delivery, Lease};
 use store::{DueEndpoint, StoreError};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::DeliverLoop;
 use super::lanes::Lanes;
@@ -22,8 +23,8 @@ const CLAIMS_IN_A_ROW: usize = 16;
 pub(super) enum Answer {
     /// These endpoints have something to claim, and by then it is to be looked again.
     Due(Vec<DueEndpoint>, Duration),
-    /// Up to `limit` deliveries were asked for, and these are ours.
-    Claimed { endpoint: DueEndpoint, limit: usize, leases: Vec<Lease<Delivery>> },
+    /// Up to `limit` deliveries were asked for, and these are ours; since then, or a little later.
+    Claimed { endpoint: DueEndpoint, limit: usize, since: Instant, leases: Vec<Lease<Delivery>> },
     /// Nothing: it is out of reach, and asked again in a while.
     Silence,
 }
@@ -99,6 +100,9 @@ async fn due(deliver: &DeliverLoop) -> Result<(Vec<DueEndpoint>, Duration), Stor
 async fn claim(deliver: Arc<DeliverLoop>, endpoint: DueEndpoint, limit: usize, live_room: usize) -> Answer {
     let (parts, lease) = (&deliver.parts, deliver.config.lease);
     let now = parts.clock.now();
+    // Before any lease begins: how long the store, or whoever takes up the answer, lets it wait comes off the time in
+    // which its attempt may begin.
+    let since = Instant::now();
     match parts.store.claim_deliveries(&parts.node, &endpoint, limit, lease, now).await {
         Ok(mut leases) => {
             if let Err(cause) = deliver.keep_files(&mut leases).await {
@@ -107,7 +111,7 @@ async fn claim(deliver: Arc<DeliverLoop>, endpoint: DueEndpoint, limit: usize, l
                 return Answer::Silence;
             }
             deliver.add_live(&endpoint, limit.min(leases.len() + live_room), &mut leases).await;
-            Answer::Claimed { endpoint, limit, leases }
+            Answer::Claimed { endpoint, limit, since, leases }
         }
         Err(cause) => {
             tracing::warn!(%cause, "no delivery could be claimed; trying again");

@@ -140,12 +140,13 @@ impl Lanes {
         room
     }
 
-    /// Takes over what was claimed; what of it is to go back, because its endpoint was given up meanwhile. Where a
-    /// claim was filled there is more, so the endpoint gets in line again.
+    /// Takes over what was claimed `since` then; what of it is to go back, because its endpoint was given up meanwhile.
+    /// Where a claim was filled there is more, so the endpoint gets in line again.
     pub(super) fn claimed(
         &mut self,
         endpoint: DueEndpoint,
         limit: usize,
+        since: Instant,
         leases: Vec<Lease<Delivery>>,
     ) -> Vec<Lease<Delivery>> {
         let room = self.room_of(&endpoint);
@@ -158,7 +159,6 @@ impl Lanes {
         if !endpoint.is_probe && leases.len() == limit {
             lane.served.push_back(endpoint.clone());
         }
-        let since = Instant::now();
         lane.live += leases.iter().filter(|lease| lease.item.event.kind.is_live()).count();
         // While the claim was under way others may have been begun.
         let now = leases.len().min(lane.free()).min(room);

@@ -32,8 +32,8 @@ impl DeliverLoop {
         }
     }
 
-    /// How long a claimed delivery may wait for its turn. What is sent later might still be under way when the lease
-    /// has run out, and then another node begins, or the job's end is sent.
+    /// How long after a claim was begun what it brought may be begun to be sent. What is sent later might still be under
+    /// way when the lease has run out, and then another node begins, or the job's end is sent.
     pub(super) fn patience(&self, lease: &Lease<Delivery>) -> Duration {
         match lease.item.event.kind.is_live() {
             true => self.config.live_timeout,

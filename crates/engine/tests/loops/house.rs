@@ -137,22 +137,30 @@ impl House {
     }
 
     pub(crate) fn deliver(&self, notifier: Arc<dyn Notifier>) -> Running {
-        self.deliver_under(circuit(), notifier)
+        self.deliver_with(notifier, |_| {})
     }
 
     pub(crate) fn deliver_under(&self, circuit: CircuitPolicy, notifier: Arc<dyn Notifier>) -> Running {
+        self.deliver_with(notifier, |config| config.circuit = circuit)
+    }
+
+    pub(crate) fn deliver_with(
+        &self,
+        notifier: Arc<dyn Notifier>,
+        change: impl FnOnce(&mut DeliverConfig),
+    ) -> Running {
         let parts = engine::deliver::DeliverParts {
             store: self.store.clone(),
             notifier,
             clock: self.clock.clone(),
             node: NodeId::from_random(random_id()),
         };
-        let config = DeliverConfig {
+        let mut config = DeliverConfig {
             slots: 8,
             slots_per_key: 8,
             window_start: 4,
             window_most: 8,
-            circuit,
+            circuit: circuit(),
             lease: Duration::from_secs(60),
             live_timeout: Duration::from_secs(5),
             undelivered_margin: MARGIN,
@@ -162,6 +170,7 @@ impl House {
             poll: Duration::from_millis(10),
             grace: Duration::from_secs(5),
         };
+        change(&mut config);
         Running::start(|stop| DeliverLoop::new(parts, config).run(stop))
     }
 

@@ -5,5 +5,6 @@ mod circuit;
 mod deliver;
 mod extract;
 mod house;
+mod late;
 mod live;
 mod sweep;

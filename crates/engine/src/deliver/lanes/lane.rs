@@ -20,7 +20,7 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 /// How much one attempt moves the notion of how quick a receiver is.
 const SMOOTHING: f64 = 0.1;
 
-/// An attempt to make: the lease, its endpoint as it stood, and since when it waits here.
+/// An attempt to make: the lease, its endpoint as it stood, and when it was claimed at the earliest.
 pub(in crate::deliver) struct Turn {
     pub(in crate::deliver) lease: Lease<Delivery>,
     pub(in crate::deliver) endpoint: DueEndpoint,

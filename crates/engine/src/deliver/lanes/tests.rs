@@ -51,7 +51,7 @@ fn claim_all(lanes: &mut Lanes) -> HashMap<EndpointId, usize> {
     while let Some((endpoint, limit)) = lanes.next_claim() {
         *claimed.entry(endpoint.id.clone()).or_default() += limit;
         let leases = (0..limit).map(|_| lease(&endpoint)).collect();
-        lanes.claimed(endpoint, limit, leases);
+        lanes.claimed(endpoint, limit, Instant::now(), leases);
     }
     claimed
 }
@@ -264,7 +264,10 @@ fn what_is_claimed_for_a_url_that_was_given_up_meanwhile_goes_back() {
     lanes.refresh(vec![failing.clone(), endpoint(2, 1, "failing.example")]);
     let (claimed, limit) = lanes.next_claim().expect("something is due");
     assert!(lanes.give_up(&failing.id).is_empty());
-    assert_eq!(lanes.claimed(claimed, limit, vec![lease(&failing), lease(&failing)]).len(), 2);
+    assert_eq!(
+        lanes.claimed(claimed, limit, Instant::now(), vec![lease(&failing), lease(&failing)]).len(),
+        2
+    );
     assert!(lanes.next_turn().is_none() && lanes.per_key.is_empty());
     assert!(!claim_all(&mut lanes).contains_key(&failing.id), "not before the store knows");
     lanes.take_ready(|_| true);
@@ -294,7 +297,7 @@ fn live_events_get_half_of_a_window_and_go_last() {
     lanes.refresh(vec![watched.clone()]);
     let (claimed, limit) = lanes.next_claim().expect("something is due");
     assert_eq!((limit, lanes.live_room(&claimed)), (4, 2));
-    lanes.claimed(claimed, limit, vec![live(&watched), live(&watched), lease(&watched)]);
+    lanes.claimed(claimed, limit, Instant::now(), vec![live(&watched), live(&watched), lease(&watched)]);
     assert_eq!(lanes.live_room(&watched), 0);
     assert!(lanes.has_passed_over(), "they are looked for again when there is room");
     let kinds: Vec<_> =
@@ -314,7 +317,7 @@ fn live_events_that_were_claimed_and_not_sent_leave_their_room() {
     let mut lanes = Lanes::new(CAPS);
     lanes.refresh(vec![watched.clone()]);
     let (claimed, limit) = lanes.next_claim().expect("something is due");
-    lanes.claimed(claimed, limit, vec![live(&watched), live(&watched)]);
+    lanes.claimed(claimed, limit, Instant::now(), vec![live(&watched), live(&watched)]);
     assert_eq!(lanes.take_ready(|_| true).len(), 2);
     assert_eq!(lanes.live_room(&watched), 2);
 }

@@ -1,0 +1,52 @@
+//! What becomes of deliveries that were claimed and cannot be sent in time.
+
+use std::time::Duration;
+
+use domain::*;
+use sqlx::Connection as _;
+
+use crate::deliver::ScriptedReceiver;
+use crate::house::{House, Outcome, patiently};
+
+/// Another connection to the house's rows.
+async fn rows(house: &House) -> sqlx::SqliteConnection {
+    let url = format!("sqlite:{}", house.folder.path().join("rows.db").display());
+    sqlx::SqliteConnection::connect(&url).await.expect("the file")
+}
+
+async fn run(rows: &mut sqlx::SqliteConnection, text: &'static str) {
+    sqlx::raw_sql(text).execute(rows).await.expect(text);
+}
+
+/// The one delivery of a job.
+async fn recorded(house: &House, job: &JobId) -> store::RecordedDelivery {
+    house.store.deliveries_of(&house.key, job).await.expect("deliveries").remove(0)
+}
+
+#[tokio::test]
+async fn a_live_event_that_the_store_was_slow_to_claim_is_dropped() {
+    let house = House::new().await;
+    let job =
+        house.submit_with(r#"{"webhook":"https://hooks.example/","webhookEvents":["job.started"]}"#).await;
+    let extract = house.extract([Outcome::Hangs]);
+    patiently(async || {
+        let announced = house.store.deliveries_of(&house.key, &job).await.expect("deliveries");
+        (announced.len() == 1).then_some(())
+    })
+    .await;
+    let receiver = ScriptedReceiver::answering([]);
+    let mut writer = rows(&house).await;
+    run(&mut writer, "BEGIN IMMEDIATE").await;
+    let live_timeout = Duration::from_secs(1);
+    let deliver = house.deliver_with(receiver.clone(), |config| config.live_timeout = live_timeout);
+    // Its claim waits for longer than it may itself wait.
+    tokio::time::sleep(live_timeout * 2).await;
+    run(&mut writer, "COMMIT").await;
+    let is_over =
+        async || Some(recorded(&house, &job).await).filter(|one| one.state != DeliveryState::Pending);
+    let over = patiently(is_over).await;
+    deliver.stop().await;
+    extract.stop().await;
+    assert_eq!(receiver.seen(), [], "it was sent");
+    assert_eq!(over.attempts[0].outcome.disposition(), Disposition::NotSent);
+}
