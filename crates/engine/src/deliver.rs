@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use domain::{
     CircuitPolicy, Clock, Delivery, DeliveryAttempt, EndpointVerdict, KeyId, Lease, NodeId, Notice, Notifier,
-    RetryPolicy, SendOutcome, SigningKeys, Timestamp,
+    RetryPolicy, SendError, SendOutcome, SigningKeys, Timestamp,
 };
 use store::{DueEndpoint, Next, Store, StoreError};
 use tokio::sync::mpsc;
@@ -34,6 +34,8 @@ use window::Bounds;
 
 /// How long a key's signing keys are remembered: a new one takes effect within this time.
 const KEYS_FRESH: Duration = Duration::from_secs(5);
+/// How long a delivery is put off for which its key's signing keys could not be read.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(5);
 /// The shortest time between two looks at what is due, so that a stream of hints does not become a stream of queries.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
 
@@ -130,7 +132,7 @@ impl DeliverLoop {
         let mut lanes = Lanes::new(this.caps());
         let mut sending = JoinSet::new();
         this.turn_after_turn(&mut lanes, &mut sending, &ended, &stop).await;
-        this.give_back(lanes.take_ready(|_| true)).await;
+        this.give_back(lanes.take_ready(|_| true), None).await;
         let finished = async { while sending.join_next().await.is_some() {} };
         if tokio::time::timeout(this.config.grace, finished).await.is_err() {
             // Cut off in the middle; their leases run out and they are sent again, with the same id.
@@ -153,7 +155,7 @@ impl DeliverLoop {
     async fn turn_after_turn(
         self: &Arc<Self>,
         lanes: &mut Lanes,
-        sending: &mut JoinSet<Option<Over>>,
+        sending: &mut JoinSet<Over>,
         ended: &mpsc::Sender<Ended>,
         stop: &CancellationToken,
     ) {
@@ -182,9 +184,9 @@ impl DeliverLoop {
                     self.heed(lanes, answer).await;
                 }
                 Some(over) = sending.join_next(), if !sending.is_empty() => {
-                    self.learn(lanes, over.ok().flatten()).await;
+                    self.learn(lanes, over.ok()).await;
                     while let Some(over) = sending.try_join_next() {
-                        self.learn(lanes, over.ok().flatten()).await;
+                        self.learn(lanes, over.ok()).await;
                     }
                     if lanes.has_passed_over() {
                         look_at = look_at.min(looked_at + LOOK_PAUSE);
@@ -205,7 +207,7 @@ impl DeliverLoop {
         match answer {
             Answer::Due(due, _) => lanes.refresh(due),
             Answer::Claimed { endpoint, limit, since, leases } => {
-                self.give_back(lanes.claimed(endpoint, limit, since, leases)).await;
+                self.give_back(lanes.claimed(endpoint, limit, since, leases), None).await;
             }
             Answer::Silence => {}
         }
@@ -215,7 +217,7 @@ impl DeliverLoop {
     async fn begin(
         self: &Arc<Self>,
         lanes: &mut Lanes,
-        sending: &mut JoinSet<Option<Over>>,
+        sending: &mut JoinSet<Over>,
         ended: &mpsc::Sender<Ended>,
     ) {
         while let Some(turn) = lanes.next_turn() {
@@ -233,7 +235,7 @@ impl DeliverLoop {
             lanes.ended(&over.endpoint, &over.outcome, over.began)
         };
         if has_failed || over.is_left_alone {
-            self.give_back(lanes.give_up(&over.endpoint.id)).await;
+            self.give_back(lanes.give_up(&over.endpoint.id), None).await;
         }
     }
 
@@ -244,13 +246,14 @@ impl DeliverLoop {
         self.parts.store.keep_claimed(leases, until, self.config.undelivered_at_most).await
     }
 
-    async fn give_back(&self, leases: Vec<Lease<Delivery>>) {
+    /// Hands back what was claimed and is not sent, to be sent no earlier than `not_before`.
+    async fn give_back(&self, leases: Vec<Lease<Delivery>>, not_before: Option<Timestamp>) {
         let now = self.parts.clock.now();
         let (live, leases): (Vec<_>, Vec<_>) =
             leases.into_iter().partition(|lease| lease.item.event.kind.is_live());
         let live: Vec<Ended> = live.into_iter().map(|lease| live::dropped(lease, now)).collect();
         // Nothing is lost if one of these fails: the leases run out.
-        if let Err(cause) = self.parts.store.release_deliveries(&leases).await {
+        if let Err(cause) = self.parts.store.release_deliveries(&leases, not_before).await {
             tracing::warn!(%cause, deliveries = leases.len(), "deliveries could not be handed back");
         }
         if let Err(cause) = self.parts.store.record_attempts(&live, &self.config.circuit, now).await {
@@ -258,27 +261,23 @@ impl DeliverLoop {
         }
     }
 
-    /// Makes one attempt. `None`: none was made, and the lease runs out.
-    async fn send(self: Arc<Self>, turn: Turn, ended: mpsc::Sender<Ended>) -> Option<Over> {
+    /// Makes one attempt, if it can be made in time.
+    async fn send(self: Arc<Self>, turn: Turn, ended: mpsc::Sender<Ended>) -> Over {
         let Turn { lease, endpoint, since, .. } = turn;
         let began = Instant::now();
         let is_live = lease.item.event.kind.is_live();
-        let not_made = |outcome| {
-            Some(Over { endpoint: endpoint.clone(), began, outcome, is_left_alone: false, is_live })
-        };
-        if since.elapsed() > self.patience(&lease) {
-            if is_live {
-                let _ = ended.send(live::dropped(lease, self.parts.clock.now())).await;
-            }
-            return not_made(SendOutcome::failed(domain::SendError::Interrupted));
-        }
         let keys = match self.signing_keys(&lease.item.event.key).await {
             Ok(keys) => keys,
             Err(cause) => {
                 tracing::error!(delivery = %lease.item.id, %cause, "the signing keys cannot be read");
-                return not_made(SendOutcome::failed(domain::SendError::Interrupted));
+                let later = self.parts.clock.now().plus(UNREADABLE_PAUSE);
+                return self.not_made(lease, endpoint, Some(later)).await;
             }
         };
+        // After the keys, for which the store may have let it wait.
+        if since.elapsed() > self.patience(&lease) {
+            return self.not_made(lease, endpoint, None).await;
+        }
         let started_at = self.parts.clock.now();
         let notice = Notice {
             at_most: is_live.then_some(self.config.live_timeout),
@@ -297,7 +296,22 @@ impl DeliverLoop {
         let attempt = DeliveryAttempt { number: lease.attempt, started_at, outcome };
         // The recorder is gone only when the process stops; then the lease runs out and it is sent again.
         let _ = ended.send((lease, attempt, next, verdict)).await;
-        Some(Over { endpoint, began, outcome: learned, is_left_alone, is_live })
+        Over { endpoint, began, outcome: learned, is_left_alone, is_live }
+    }
+
+    /// An attempt that is not made, and of which nothing is recorded: its delivery is handed back. One that is put off
+    /// has its endpoint left alone for a moment, so that not all that waits there is claimed to be put off in turn.
+    async fn not_made(
+        &self,
+        lease: Lease<Delivery>,
+        endpoint: DueEndpoint,
+        not_before: Option<Timestamp>,
+    ) -> Over {
+        let is_live = lease.item.event.kind.is_live();
+        self.give_back(vec![lease], not_before).await;
+        let outcome = SendOutcome::failed(SendError::Interrupted);
+        let is_left_alone = not_before.is_some();
+        Over { endpoint, began: Instant::now(), outcome, is_left_alone, is_live }
     }
 
     /// What follows from an attempt. `Retry-After` can make a wait longer, never shorter.

@@ -11,10 +11,11 @@ use domain::{
 };
 
 use crate::database::Tx;
-use crate::delivery_leases::{Picked, end_leases, take, waits_again};
+use crate::delivery_leases::{Picked, end_newest, take, waits_again};
 use crate::endpoints::{DueEndpoint, reckon, state_from_row};
 use crate::error::StoreError;
-use crate::sql::{Row, Unreadable, sql};
+use crate::rows::Rows;
+use crate::sql::{Row, Unreadable, sql, sql_over};
 use crate::{Store, millis};
 
 /// The columns that [`event_from_row`] and [`delivery_from_row`] read, of `events e` joined with `deliveries d`.
@@ -85,13 +86,25 @@ impl Store {
         Ok(claimed)
     }
 
-    /// Gives back what was claimed and not begun, as if it had not been; what is no longer this lease's stays.
-    pub async fn release_deliveries(&self, leases: &[Lease<Delivery>]) -> Result<(), StoreError> {
+    /// Gives back what was claimed and not begun, as if it had not been, or put off until `not_before`; what is no longer
+    /// this lease's stays.
+    pub async fn release_deliveries(
+        &self,
+        leases: &[Lease<Delivery>],
+        not_before: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
         if leases.is_empty() {
             return Ok(());
         }
         let mut tx = self.database.begin().await?;
-        end_leases(&mut tx, leases.iter()).await?;
+        let released = end_newest(&mut tx, leases.iter()).await?;
+        if let Some(at) = not_before {
+            let rows = Rows::ids(released.iter().map(|(id, _)| id.as_str()))
+                .int("not_before", released.iter().map(|_| millis(at)));
+            let update = "UPDATE deliveries SET next_at = r.not_before FROM {rows} \
+                 WHERE deliveries.id = r.id AND deliveries.next_at < r.not_before";
+            tx.execute(sql_over(rows, update)).await?;
+        }
         let endpoints: Vec<EndpointId> = leases.iter().map(|lease| lease.item.endpoint()).collect();
         waits_again(&mut tx, endpoints.iter().map(EndpointId::as_str)).await?;
         tx.commit().await?;

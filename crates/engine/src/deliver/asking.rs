@@ -107,7 +107,7 @@ async fn claim(deliver: Arc<DeliverLoop>, endpoint: DueEndpoint, limit: usize, l
         Ok(mut leases) => {
             if let Err(cause) = deliver.keep_files(&mut leases).await {
                 tracing::warn!(%cause, "what deliveries name could not be kept; trying again");
-                deliver.give_back(leases).await;
+                deliver.give_back(leases, None).await;
                 return Answer::Silence;
             }
             deliver.add_live(&endpoint, limit.min(leases.len() + live_room), &mut leases).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::*;
 use sqlx::Connection as _;
 
-use crate::deliver::ScriptedReceiver;
+use crate::deliver::{ScriptedReceiver, completed};
 use crate::house::{House, Outcome, patiently};
 
 /// Another connection to the house's rows.
@@ -49,4 +49,44 @@ async fn a_live_event_that_the_store_was_slow_to_claim_is_dropped() {
     extract.stop().await;
     assert_eq!(receiver.seen(), [], "it was sent");
     assert_eq!(over.attempts[0].outcome.disposition(), Disposition::NotSent);
+}
+
+#[tokio::test]
+async fn a_delivery_that_waited_too_long_for_its_turn_is_claimed_again_and_no_attempt_of_it_recorded() {
+    let house = House::new().await;
+    let job = completed(&house).await;
+    let receiver = ScriptedReceiver::answering([]);
+    let mut writer = rows(&house).await;
+    run(&mut writer, "BEGIN IMMEDIATE").await;
+    let patience = Duration::from_secs(2);
+    let deliver = house.deliver_with(receiver.clone(), |config| config.lease = patience * 2);
+    tokio::time::sleep(patience + Duration::from_millis(500)).await;
+    run(&mut writer, "COMMIT").await;
+    let is_over =
+        async || Some(recorded(&house, &job).await).filter(|one| one.state != DeliveryState::Pending);
+    let over = patiently(is_over).await;
+    deliver.stop().await;
+    let attempts: Vec<_> = receiver.seen().into_iter().map(|(_, attempt, _)| attempt).collect();
+    assert_eq!((attempts, over.attempts.len()), (vec![1], 1), "{:?}", over.attempts);
+}
+
+#[tokio::test]
+async fn a_delivery_whose_signing_keys_cannot_be_read_is_put_off_and_no_attempt_of_it_recorded() {
+    let house = House::new().await;
+    let job = completed(&house).await;
+    let mut rows = rows(&house).await;
+    run(&mut rows, "CREATE TABLE kept AS SELECT sealed FROM signing_secrets").await;
+    run(&mut rows, "UPDATE signing_secrets SET sealed = x'00'").await;
+    let receiver = ScriptedReceiver::answering([]);
+    let deliver = house.deliver(receiver.clone());
+    let due = house.clock.now().plus(Duration::from_secs(5));
+    patiently(async || (recorded(&house, &job).await.next_at == Some(due)).then_some(())).await;
+    assert_eq!(receiver.seen(), []);
+    run(&mut rows, "UPDATE signing_secrets SET sealed = (SELECT sealed FROM kept)").await;
+    house.clock.turn(Duration::from_secs(5));
+    let is_over =
+        async || Some(recorded(&house, &job).await).filter(|one| one.state != DeliveryState::Pending);
+    let over = patiently(is_over).await;
+    deliver.stop().await;
+    assert_eq!((over.state, over.attempts.len()), (DeliveryState::Delivered, 1), "{:?}", over.attempts);
 }

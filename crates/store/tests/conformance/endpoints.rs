@@ -240,13 +240,18 @@ async fn what_is_handed_back_was_not_claimed(world: World) {
     let lease = opened(&world, &key).await;
     let probe = world.send(1, LONG, NOW).await;
     assert_eq!(world.send(1, LONG, NOW).await, []);
-    world.store.release_deliveries(&probe).await.expect("released");
+    world.store.release_deliveries(&probe, None).await.expect("released");
     let again = world.send(1, LONG, NOW).await;
     assert_eq!(again, probe);
     // Those of somebody else stay: an old lease and another node's.
     let other = Lease { holder: NodeId::from_random(bytes()), ..again[0].clone() };
-    world.store.release_deliveries(&[lease, other]).await.expect("released");
+    world.store.release_deliveries(&[lease, other], Some(NOW.plus(secs(9)))).await.expect("released");
     assert_eq!(world.send(1, LONG, NOW).await, []);
+    let later = NOW.plus(secs(5));
+    world.store.release_deliveries(&again, Some(later)).await.expect("released");
+    assert_eq!(world.send(1, LONG, later.minus(secs(1))).await, []);
+    assert_eq!(world.store.next_delivery_due(NOW).await.expect("read"), Some(later));
+    assert_eq!(world.send(1, LONG, later).await, again, "put off, and otherwise as it was");
 }
 
 async fn a_disabled_endpoint_keeps_its_events_until_it_is_enabled(world: World) {
