@@ -63,6 +63,7 @@ impl EndpointHealth {
         }
         match verdict {
             EndpointVerdict::Unchanged => {}
+            EndpointVerdict::Resting { until } => self.retry_at = self.retry_at.max(Some(*until)),
             EndpointVerdict::Succeeded => {
                 // Only a probe comes after that time. What was under way before it lifts no rest.
                 let retry_at = self.retry_at.filter(|at| *at > now);
@@ -194,5 +195,18 @@ mod tests {
         let mut health = before.clone();
         health.learn(&EndpointVerdict::Unchanged, &policy(), NOW.plus(6 * DAY));
         assert_eq!(health, before);
+        for secs in [60, 7] {
+            let until = NOW.plus(Duration::from_secs(secs));
+            health.learn(&EndpointVerdict::Resting { until }, &policy(), NOW);
+            assert_eq!(
+                health,
+                EndpointHealth { retry_at: in_secs(60), ..before.clone() },
+                "but a rest is kept"
+            );
+        }
+        health.learn(&EndpointVerdict::Gone, &policy(), NOW);
+        let disabled = health.clone();
+        health.learn(&EndpointVerdict::Resting { until: NOW.plus(DAY) }, &policy(), NOW);
+        assert_eq!(health, disabled);
     }
 }

@@ -91,6 +91,11 @@ pub enum EndpointVerdict {
     },
     /// Nothing: a live event that was not taken says little, for it is given less time.
     Unchanged,
+    /// No failure, but the receiver wants nothing before.
+    Resting {
+        /// This time.
+        until: Timestamp,
+    },
     /// It said that it will never be back.
     Gone,
 }

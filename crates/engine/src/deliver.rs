@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::{
-    CircuitPolicy, Clock, Delivery, DeliveryAttempt, EndpointVerdict, KeyId, Lease, NodeId, Notice, Notifier,
-    RetryPolicy, SendError, SendOutcome, SigningKeys, Timestamp,
+    CircuitPolicy, Clock, Delivery, DeliveryAttempt, KeyId, Lease, NodeId, Notice, Notifier, RetryPolicy,
+    SendError, SendOutcome, SigningKeys, Timestamp,
 };
 use store::{DueEndpoint, Next, Store, StoreError};
 use tokio::sync::mpsc;
@@ -288,8 +288,7 @@ impl DeliverLoop {
         let next = self.next(&lease, &outcome, now);
         let longest = self.config.max_retry_after;
         let verdict = circuit::verdict(endpoint.is_probe, lease.item.event.kind, &outcome, longest, now);
-        let is_left_alone =
-            matches!(verdict, EndpointVerdict::Gone | EndpointVerdict::Failed { rest_until: Some(_), .. });
+        let is_left_alone = circuit::is_left_alone(&verdict);
         log(&lease, &outcome, &next);
         // For the lanes, without what was said and what was answered.
         let learned = SendOutcome { answer: Vec::new(), request: Vec::new(), ..outcome };

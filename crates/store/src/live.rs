@@ -66,7 +66,7 @@ impl Store {
         Ok(Announced::Waiting)
     }
 
-    /// Claims up to `limit` live deliveries of an endpoint, if it is well. No attempt may be under way any more when
+    /// Claims up to `limit` live deliveries of an endpoint, if it is well and wants no rest. No attempt may be under way any more when
     /// `lease` is over: so long a job's end may be held.
     pub async fn claim_live(
         &self,
@@ -77,8 +77,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<Lease<Delivery>>, StoreError> {
         let mut tx = self.database.begin().await?;
-        let well = sql("SELECT 1 AS one FROM endpoints WHERE id = $1 AND state = 'healthy' {for_update}");
-        if tx.fetch_optional(well.bind(endpoint.as_str())).await?.is_none() {
+        let well = sql("SELECT 1 AS one FROM endpoints WHERE id = $1 AND state = 'healthy' \
+             AND (retry_at IS NULL OR retry_at <= $2) {for_update}");
+        if tx.fetch_optional(well.bind(endpoint.as_str()).bind(millis(now))).await?.is_none() {
             return Ok(Vec::new());
         }
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -8,7 +8,8 @@ use domain::{EndpointVerdict, EventKind, SendOutcome, Timestamp};
 
 /// What an attempt at an event of this kind says. That a live event was not taken is not held against an endpoint: it
 /// had less time, and is no part of what is promised. A `Retry-After` of an answer that is about the receiver and not
-/// about this event (RFC 6585, section 4; RFC 9110, section 15.6.4) holds for all that would go there, within `longest`.
+/// about this event (RFC 6585, section 4; RFC 9110, section 15.6.4) holds for all that would go there, within `longest`,
+/// whatever kind of event was answered so.
 pub(super) fn verdict(
     is_probe: bool,
     kind: EventKind,
@@ -22,11 +23,23 @@ pub(super) fn verdict(
     if outcome.is_gone() {
         return EndpointVerdict::Gone;
     }
-    if kind.is_live() {
-        return EndpointVerdict::Unchanged;
-    }
     let asked = outcome.retry_after.filter(|_| matches!(outcome.status, Some(429 | 503)));
-    EndpointVerdict::Failed { is_probe, rest_until: asked.map(|wait| now.plus(wait.min(longest))) }
+    let rest_until = asked.map(|wait| now.plus(wait.min(longest)));
+    match rest_until {
+        Some(until) if kind.is_live() => EndpointVerdict::Resting { until },
+        None if kind.is_live() => EndpointVerdict::Unchanged,
+        rest_until => EndpointVerdict::Failed { is_probe, rest_until },
+    }
+}
+
+/// Whether nothing is to be sent to its endpoint for now.
+pub(super) fn is_left_alone(verdict: &EndpointVerdict) -> bool {
+    matches!(
+        verdict,
+        EndpointVerdict::Gone
+            | EndpointVerdict::Resting { .. }
+            | EndpointVerdict::Failed { rest_until: Some(_), .. }
+    )
 }
 
 #[cfg(test)]
@@ -42,10 +55,16 @@ mod tests {
     }
 
     #[test]
-    fn a_live_event_says_that_it_was_taken_or_that_the_url_is_gone_and_nothing_else() {
+    fn that_a_live_event_was_not_taken_is_no_failure_but_a_rest_that_was_asked_for_is_one() {
         for kind in [EventKind::Started, EventKind::Progress] {
-            assert_eq!(said(kind, 500, None), EndpointVerdict::Unchanged);
-            assert_eq!(said(kind, 429, Some(DAY)), EndpointVerdict::Unchanged);
+            for (status, asked) in [(500, None), (500, Some(DAY)), (429, None)] {
+                assert_eq!(said(kind, status, asked), EndpointVerdict::Unchanged);
+            }
+            for (status, asked) in [(429, DAY), (503, DAY), (503, 9 * DAY)] {
+                let rest = said(kind, status, Some(asked));
+                assert_eq!(rest, EndpointVerdict::Resting { until: NOW.plus(DAY) });
+                assert!(is_left_alone(&rest));
+            }
             assert_eq!(said(kind, 200, None), EndpointVerdict::Succeeded);
             assert_eq!(said(kind, 410, None), EndpointVerdict::Gone);
         }

@@ -226,6 +226,30 @@ async fn what_a_live_event_came_to_says_nothing_of_its_url(world: World) {
     assert_eq!((endpoints[0].failures, endpoints[0].first_failed_at), (0, None));
 }
 
+/// Whoever is answered so, a live event or a final one, and also by a node that looked before.
+async fn a_rest_holds_for_live_events_and_one_that_they_are_answered_for_final_ones(world: World) {
+    let key = world.key().await;
+    let (first, second) = (world.watched(&key, LONG).await, world.watched(&key, LONG).await);
+    world.announce(&first, EventKind::Progress).await;
+    let before = world.due(NOW).await.remove(0);
+    let live = world.claim_live(LIVE).await.remove(0);
+    world.announce(&second, EventKind::Progress).await;
+    world.complete(&first).await;
+    let until = NOW.plus(secs(60));
+    world.over(&live, 429, EndpointVerdict::Resting { until }).await;
+    let endpoint = world.store.endpoints(&key, None, None, 10).await.expect("read").items.remove(0);
+    assert_eq!((endpoint.failures, endpoint.retry_at), (0, Some(until)));
+    let claim =
+        async |now| world.store.claim_live(&world.node, &before.id, 10, LIVE, now).await.expect("claimed");
+    let just_before = until.minus(secs(1));
+    assert_eq!(claim(just_before).await, [], "a live event is sent into a rest");
+    assert_eq!(world.due(just_before).await, []);
+    assert_eq!(world.send(10, LONG, just_before).await, [], "the end is sent into a rest");
+    let kinds = |leases: Vec<Lease<Delivery>>| leases.iter().map(|l| l.item.event.kind).collect::<Vec<_>>();
+    assert_eq!(kinds(world.send(10, LONG, until).await), [EventKind::Completed]);
+    assert_eq!(kinds(claim(until).await), [EventKind::Progress]);
+}
+
 async fn who_did_not_ask_has_no_line_for_live_events(world: World) {
     let lease = world.claimed(&world.key().await, LONG).await;
     world.complete(&lease).await;
@@ -270,6 +294,7 @@ on_both! {
     live_events_are_not_sent_again
     a_url_that_is_left_alone_gets_no_live_events_and_no_probe_with_one
     what_a_live_event_came_to_says_nothing_of_its_url
+    a_rest_holds_for_live_events_and_one_that_they_are_answered_for_final_ones
     who_did_not_ask_has_no_line_for_live_events
     a_claim_and_an_end_at_once_never_let_both_be_under_way
 }
