@@ -288,7 +288,7 @@ pub struct Notice<'a> {
     pub signing: &'a SigningKeys,
     /// Whether it was asked for again by its owner.
     pub is_replay: bool,
-    /// Whether the file that it names is gone by now.
+    /// Whether the file that it names is gone by now, or will be too soon.
     pub is_file_gone: bool,
     /// The longest that it may take, where that is less than the configured total time.
     pub at_most: Option<Duration>,

@@ -57,9 +57,9 @@ pub struct DeliverConfig {
     /// How long one attempt at a live event (`job.started`, `job.progress`) may take, and how long it may wait for
     /// its turn when it was claimed. A job's end is held behind one for at most twice this and 2 s.
     pub live_timeout: Duration,
-    /// How long the file that a delivered event names can be fetched from then on.
+    /// How long the file that a delivered event names can be fetched from then on, or it is said that it is gone.
     pub undelivered_margin: Duration,
-    /// But no longer than so long after the job's completion.
+    /// What is claimed later than so long after the job's completion keeps no file any longer.
     pub undelivered_at_most: Duration,
     /// When it is tried again.
     pub retry: RetryPolicy,
@@ -242,8 +242,9 @@ impl DeliverLoop {
     /// Has the files that these deliveries name kept for as long as promised from when their leases end: no attempt
     /// succeeds later.
     async fn keep_files(&self, leases: &mut [Lease<Delivery>]) -> Result<(), StoreError> {
-        let until = self.parts.clock.now().plus(self.config.lease + self.config.undelivered_margin);
-        self.parts.store.keep_claimed(leases, until, self.config.undelivered_at_most).await
+        let keep = self.config.lease + self.config.undelivered_margin;
+        let (now, at_most) = (self.parts.clock.now(), self.config.undelivered_at_most);
+        self.parts.store.keep_claimed(leases, now, keep, at_most).await
     }
 
     /// Hands back what was claimed and is not sent, to be sent no earlier than `not_before`.
@@ -279,11 +280,7 @@ impl DeliverLoop {
             return self.not_made(lease, endpoint, None).await;
         }
         let started_at = self.parts.clock.now();
-        let notice = Notice {
-            at_most: is_live.then_some(self.config.live_timeout),
-            ..notice(&lease, started_at, &keys)
-        };
-        let outcome = self.parts.notifier.send(notice).await;
+        let outcome = self.parts.notifier.send(self.notice(&lease, started_at, &keys)).await;
         let now = self.parts.clock.now();
         let next = self.next(&lease, &outcome, now);
         let longest = self.config.max_retry_after;
@@ -311,6 +308,22 @@ impl DeliverLoop {
         let outcome = SendOutcome::failed(SendError::Interrupted);
         let is_left_alone = not_before.is_some();
         Over { endpoint, began: Instant::now(), outcome, is_left_alone, is_live }
+    }
+
+    fn notice<'a>(&self, lease: &'a Lease<Delivery>, at: Timestamp, keys: &'a SigningKeys) -> Notice<'a> {
+        let delivery = &lease.item;
+        // If this attempt succeeds: it takes no longer than half of a lease.
+        let promised = at.plus(self.config.lease / 2 + self.config.undelivered_margin);
+        Notice {
+            event: &delivery.event,
+            url: &delivery.url,
+            attempt: lease.attempt,
+            at,
+            signing: keys,
+            is_replay: delivery.is_replay,
+            is_file_gone: delivery.file_until.is_some_and(|until| until < promised),
+            at_most: delivery.event.kind.is_live().then_some(self.config.live_timeout),
+        }
     }
 
     /// What follows from an attempt. `Retry-After` can make a wait longer, never shorter.
@@ -348,20 +361,6 @@ impl DeliverLoop {
     fn remembered(&self) -> MutexGuard<'_, HashMap<KeyId, Remembered>> {
         // Nothing panics while it holds the lock; if something did, the map is still whole.
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn notice<'a>(lease: &'a Lease<Delivery>, at: Timestamp, keys: &'a SigningKeys) -> Notice<'a> {
-    let delivery = &lease.item;
-    Notice {
-        event: &delivery.event,
-        url: &delivery.url,
-        attempt: lease.attempt,
-        at,
-        signing: keys,
-        is_replay: delivery.is_replay,
-        is_file_gone: delivery.file_until.is_some_and(|until| until <= at),
-        at_most: None,
     }
 }
 

@@ -50,15 +50,18 @@ impl Store {
         self.database.execute(update.bind(until).bind(duration_millis(at_most))).await
     }
 
-    /// The same for what is about to be sent: the files that these deliveries name are kept until `until`, whatever
-    /// the last [`Store::keep_undelivered`] foresaw, and the deliveries are told until when that is. What is swept
-    /// stays gone.
+    /// The same for what is about to be sent: the files that these deliveries name are kept for `keep` from now, whatever
+    /// the last [`Store::keep_undelivered`] foresaw, and the deliveries are told until when that is. Past `at_most` after
+    /// a result was made nothing keeps it longer, and until then all of `keep` is added: so one that is delivered at the
+    /// last moment is there as long as any other. What is swept stays gone.
     pub async fn keep_claimed(
         &self,
         leases: &mut [Lease<Delivery>],
-        until: Timestamp,
+        now: Timestamp,
+        keep: Duration,
         at_most: Duration,
     ) -> Result<(), StoreError> {
+        let until = now.plus(keep);
         let is_short =
             |lease: &Lease<Delivery>| lease.item.file_until.is_some_and(|at| at > GONE && at < until);
         let mut short: Vec<_> = leases.iter_mut().filter(|lease| is_short(lease)).collect();
@@ -71,9 +74,13 @@ impl Store {
         let mut tx = self.database.begin().await?;
         let mut kept = HashMap::new();
         for row in tx.fetch(sql_over(jobs, select)).await? {
-            let longest = row.get::<i64>("finished_at")?.saturating_add(duration_millis(at_most));
-            let until = row.get::<i64>("expires_at")?.max(longest.min(millis(until)));
-            kept.insert(row.get::<String>("id")?, until);
+            let is_late =
+                row.get::<i64>("finished_at")?.saturating_add(duration_millis(at_most)) <= millis(now);
+            let expires_at: i64 = row.get("expires_at")?;
+            kept.insert(
+                row.get::<String>("id")?,
+                if is_late { expires_at } else { expires_at.max(millis(until)) },
+            );
         }
         let rows = Rows::ids(kept.keys().map(String::as_str)).int("until", kept.values().copied());
         let update = "UPDATE jobs SET expires_at = r.until FROM {rows} WHERE jobs.id = r.id";

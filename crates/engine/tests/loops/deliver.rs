@@ -120,6 +120,7 @@ async fn what_a_replay_names_is_there_for_the_whole_margin_or_it_says_that_it_is
         (RETENTION, false),
         (RETENTION + HOUR / 2, false),
         (80 * HOUR - MARGIN - HOUR, false),
+        (80 * HOUR - HOUR / 2, false),
         (80 * HOUR, true),
     ] {
         let house = House::new().await;

@@ -109,25 +109,28 @@ async fn a_replay_finds_a_result_either_kept_or_gone(world: World) {
     assert!(sent[1].item.file_until < Some(NOW), "it is said before the files are deleted");
 }
 
-async fn what_is_claimed_is_kept_up_to_the_bound_and_stays_gone_once_it_is(world: World) {
+async fn what_is_claimed_up_to_the_bound_is_kept_and_stays_gone_once_it_is(world: World) {
     let lease = world.undelivered().await;
     let claimed = world.send(1, LONG, NOW).await;
-    let keep = async |until| {
+    let last = Timestamp::from_millis(hours(80).as_millis() - 1);
+    let keep = async |now| {
         let mut claimed = claimed.clone();
-        world.store.keep_claimed(&mut claimed, until, AT_MOST).await.expect("kept");
+        world.store.keep_claimed(&mut claimed, now, HOUR, AT_MOST).await.expect("kept");
         (claimed[0].item.file_until.expect("it names one"), world.expires_at(&lease).await)
     };
-    for (until, kept) in
-        [(hours(23), hours(24)), (hours(25), hours(25)), (hours(79), hours(79)), (hours(81), hours(80))]
+    for (now, kept) in
+        [(hours(22), hours(24)), (hours(24), hours(25)), (hours(78), hours(79)), (last, last.plus(HOUR))]
     {
-        // What this claim read was 24 hours; what is kept meanwhile stays.
-        let told = if until < hours(24) { hours(24) } else { kept };
-        assert_eq!(keep(until).await, (told, kept), "until {until:?}");
+        assert_eq!(keep(now).await, (kept, kept), "at {now:?}");
     }
-    assert_eq!(keep(hours(30)).await, (hours(80), hours(80)), "an expiry moved earlier");
-    assert_eq!(world.take(hours(80)).await, std::slice::from_ref(&lease.item.id));
-    let (told, expires_at) = keep(hours(81)).await;
-    assert!(told < NOW && expires_at == hours(80), "what is being deleted was kept");
+    let kept = last.plus(HOUR);
+    assert_eq!(keep(hours(30)).await, (kept, kept), "an expiry moved earlier");
+    assert_eq!(keep(hours(80)).await, (kept, kept), "it was kept for ever");
+    assert_eq!(world.store.keep_undelivered(hours(80), HOUR, AT_MOST).await.expect("kept"), 0);
+    assert_eq!(world.take(last.plus(HOUR / 2)).await, [], "it is there as long as was said");
+    assert_eq!(world.take(kept).await, std::slice::from_ref(&lease.item.id));
+    let (told, expires_at) = keep(hours(79)).await;
+    assert!(told < NOW && expires_at == kept, "what is being deleted was kept");
 }
 
 async fn what_a_failed_job_left_may_go_at_once_and_what_runs_stays(world: World) {
@@ -235,7 +238,7 @@ on_both! {
     a_delivered_result_expires_when_it_was_said_to
     what_was_swept_is_swept_once_and_not_kept
     a_replay_finds_a_result_either_kept_or_gone
-    what_is_claimed_is_kept_up_to_the_bound_and_stays_gone_once_it_is
+    what_is_claimed_up_to_the_bound_is_kept_and_stays_gone_once_it_is
     a_job_whose_delivery_is_under_way_is_not_trimmed
     endpoints_and_replays_are_trimmed_once_nothing_is_left_of_them
     what_a_failed_job_left_may_go_at_once_and_what_runs_stays
