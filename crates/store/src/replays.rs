@@ -35,7 +35,7 @@ pub struct ReplayProgress {
     pub total: u64,
     /// How many wait to be sent again, or were.
     pub replayed: u64,
-    /// How many were under way, and are not sent again beside that.
+    /// How many were under way or waited for their first attempt, and are not sent again beside that.
     pub skipped: u64,
     /// When the last page was done.
     pub finished_at: Option<Timestamp>,
@@ -44,7 +44,7 @@ pub struct ReplayProgress {
 /// What became of the wish to have one delivery sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replayed {
-    /// It waits to be sent.
+    /// It waits to be sent: again, or, as it did before, for the first time.
     Waiting,
     /// An attempt is under way, which was begun before it was asked for.
     UnderWay,
@@ -69,19 +69,19 @@ impl Store {
     /// Has a delivery sent again now, with its attempts numbered on and its retries from the start.
     pub async fn replay(&self, key: &KeyId, id: &DeliveryId, now: Timestamp) -> Result<Replayed, StoreError> {
         let mut tx = self.database.begin().await?;
-        let select = sql(
-            "SELECT id, endpoint_id, (SELECT e.sequence FROM events e WHERE e.id = event_id) AS sequence \
-             FROM deliveries WHERE id = $1 AND key_id = $2 {for_update}",
-        );
+        let select = sql("SELECT id, endpoint_id, state, attempts, \
+             (SELECT e.sequence FROM events e WHERE e.id = event_id) AS sequence \
+             FROM deliveries WHERE id = $1 AND key_id = $2 {for_update}");
         let Some(row) = tx.fetch_optional(select.bind(id.as_str()).bind(key.as_str())).await? else {
             return Ok(Replayed::Unknown);
         };
         if row.get::<i64>("sequence")? < 0 {
             return Ok(Replayed::Live);
         }
-        if send_again(&mut tx, std::slice::from_ref(&row), now).await? == 0 {
+        if !under_way(&mut tx, [id.as_str()]).await?.is_empty() {
             return Ok(Replayed::UnderWay);
         }
+        send_again(&mut tx, std::slice::from_ref(&row), now).await?;
         tx.commit().await?;
         self.wake.hint_deliveries();
         Ok(Replayed::Waiting)
@@ -173,7 +173,7 @@ impl Store {
 
 /// The replay's next deliveries, locked.
 async fn page(tx: &mut Tx, replay: &Row, limit: i64) -> Result<Vec<Row>, StoreError> {
-    let select = sql("SELECT id, endpoint_id, created_at FROM deliveries \
+    let select = sql("SELECT id, endpoint_id, state, attempts, created_at FROM deliveries \
          WHERE key_id = $1 AND created_at < $2 AND ($3 IS NULL OR state = $3) \
          AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = event_id AND e.sequence < 0) \
          AND (created_at, id) > ($4, $5) ORDER BY created_at, id LIMIT $6 {for_update}")
@@ -186,10 +186,16 @@ async fn page(tx: &mut Tx, replay: &Row, limit: i64) -> Result<Vec<Row>, StoreEr
     tx.fetch(select).await
 }
 
-/// Makes deliveries wait again, which are locked; how many. What is under way is being sent as it is.
+/// Makes deliveries wait again, which are locked; how many. What is under way is being sent as it is. So is what waits
+/// for its first attempt: that is no replay, has its place in line, and may be held behind a live event.
 async fn send_again(tx: &mut Tx, deliveries: &[Row], now: Timestamp) -> Result<u64, StoreError> {
-    let read = |row: &Row| Ok((row.get::<String>("id")?, row.get::<String>("endpoint_id")?));
-    let mut deliveries = deliveries.iter().map(read).collect::<Result<Vec<_>, Unreadable>>()?;
+    let mut tried = Vec::with_capacity(deliveries.len());
+    for row in deliveries {
+        if row.get::<String>("state")? != DeliveryState::Pending.as_str() || row.get::<i64>("attempts")? > 0 {
+            tried.push((row.get::<String>("id")?, row.get::<String>("endpoint_id")?));
+        }
+    }
+    let mut deliveries = tried;
     let under_way = under_way(tx, deliveries.iter().map(|(id, _)| id.as_str())).await?;
     deliveries.retain(|(id, _)| !under_way.contains(id));
     let rows = Rows::ids(deliveries.iter().map(|(id, _)| id.as_str()))

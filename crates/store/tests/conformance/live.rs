@@ -145,6 +145,26 @@ async fn the_end_waits_for_what_is_under_way_and_no_longer(world: World) {
     assert_eq!((held.len(), held[0].item.event.kind), (1, EventKind::Completed));
 }
 
+async fn a_replay_does_not_send_the_end_beside_what_is_under_way(world: World) {
+    let key = world.key().await;
+    let lease = world.watched(&key, LONG).await;
+    world.announce(&lease, EventKind::Progress).await;
+    let live = world.claim_live(LIVE).await.remove(0);
+    world.complete(&lease).await;
+    let waits =
+        |item: &DeliverySummary| item.state == DeliveryState::Pending && item.kind == EventKind::Completed;
+    let end = world.listed(&key).await.into_iter().find(waits).expect("the end");
+    assert_eq!(world.store.replay(&key, &end.id, NOW).await.expect("answered"), Replayed::Waiting);
+    let pending = ReplayFilter { state: Some(DeliveryState::Pending), ..ReplayFilter::default() };
+    world.store.start_replay(&key, &pending, NOW).await.expect("begun");
+    let ran = world.store.run_replays(10, NOW).await.expect("ran").expect("there is something to do");
+    assert_eq!((ran.replayed, ran.skipped), (0, 1));
+    assert_eq!(world.send(10, LONG, NOW).await, [], "both are under way at once");
+    world.over(&live, 200, EndpointVerdict::Succeeded).await;
+    let sent = world.send(10, LONG, NOW).await;
+    assert_eq!(sent.iter().map(|lease| &lease.item.id).collect::<Vec<_>>(), [&end.id]);
+}
+
 async fn the_end_waits_no_longer_than_a_lease_for_an_attempt_that_was_lost(world: World) {
     let key = world.key().await;
     let lease = world.watched(&key, LONG).await;
@@ -289,6 +309,7 @@ on_both! {
     only_the_newest_lease_announces
     the_end_of_a_job_removes_what_was_live_and_waits
     the_end_waits_for_what_is_under_way_and_no_longer
+    a_replay_does_not_send_the_end_beside_what_is_under_way
     the_end_waits_no_longer_than_a_lease_for_an_attempt_that_was_lost
     live_events_have_no_number_and_leave_no_gap
     live_events_are_not_sent_again

@@ -96,6 +96,25 @@ async fn a_replay_is_numbered_on_and_begins_its_retries_anew(world: World) {
     assert!(lease.attempt == 3 && lease.item.file_until < Some(NOW));
 }
 
+async fn what_was_never_tried_is_sent_as_it_was_to_be_and_is_no_replay(world: World) {
+    let key = world.key().await;
+    world.event_for(&key, URL).await;
+    let id = world.ids(&key, &DeliveryFilter::default()).await.remove(0);
+    let later = NOW.plus(secs(100));
+    assert_eq!(world.store.replay(&key, &id, later).await.expect("answered"), Replayed::Waiting);
+    world.store.start_replay(&key, &ReplayFilter::default(), later).await.expect("begun");
+    let ran = world.store.run_replays(10, later).await.expect("ran").expect("something to do");
+    assert_eq!((ran.total, ran.replayed, ran.skipped), (1, 0, 1));
+    let first = world.send(1, LONG, NOW).await.remove(0);
+    assert!(first.attempt == 1 && !first.item.is_replay, "{first:?}");
+    let group =
+        [(first.clone(), answered(&first, 500), Next::RetryAt(NOW.plus(LONG)), EndpointVerdict::Succeeded)];
+    assert_eq!(world.store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded"), [true]);
+    assert_eq!(world.store.replay(&key, &id, later).await.expect("answered"), Replayed::Waiting);
+    let again = world.send(1, LONG, later).await.remove(0);
+    assert!(again.attempt == 2 && again.item.is_replay, "one that waits for another attempt is: {again:?}");
+}
+
 async fn many_are_replayed_page_by_page(world: World) {
     let key = world.ended(5, Next::Exhausted).await;
     let other = world.ended(1, Next::Exhausted).await;
@@ -186,6 +205,7 @@ on_both! {
     deliveries_are_listed_in_pages_and_filtered
     a_replay_is_numbered_on_and_begins_its_retries_anew
     many_are_replayed_page_by_page
+    what_was_never_tried_is_sent_as_it_was_to_be_and_is_no_replay
     what_is_under_way_is_left_to_that_and_not_counted
     what_was_replayed_and_what_was_skipped_are_all_that_there_were
 }
