@@ -1,5 +1,7 @@
 //! Making API keys.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{ApiKey, KeyId, Scopes, Secret, Timestamp};
@@ -20,6 +22,10 @@ pub(crate) fn new_key(name: &str, scopes: Scopes, now: Timestamp) -> Result<NewK
         webhook_secret,
     })
 }
+
+/// How long the secret before still signs when that of the configured key is changed, as `keys rotate-secret` has it
+/// where nothing else is said.
+pub(crate) const OVERLAP: Duration = Duration::from_secs(24 * 3600);
 
 /// The name of the key that the settings give. It is always the same, so that its jobs stay its own when the key is
 /// changed, and on every node.

@@ -217,7 +217,10 @@ async fn prepare_keys(settings: &Settings, rows: &Rows) -> Result<(), Stop> {
     }
     let (store, now) = (&rows.store, SystemClock.now());
     if let (Some(api_key), Some(secret)) = (&settings.api_key, &settings.webhook_secret) {
-        store.put_key(&keys::configured(api_key.clone(), secret.clone(), now)?).await?;
+        let configured = keys::configured(api_key.clone(), secret.clone(), now)?;
+        if store.put_key(&configured, keys::OVERLAP, now).await? {
+            tracing::info!("webhook_secret has changed; for 24 h the one before signs beside it");
+        }
         return Ok(());
     }
     // One that an earlier start was given, and this one is not, is no longer good.

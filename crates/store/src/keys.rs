@@ -1,5 +1,7 @@
 //! API keys. What their webhooks are signed with is in `signing`.
 
+use std::time::Duration;
+
 use domain::{ApiKey, KeyId, Scopes, Secret, Timestamp};
 use sha2::{Digest, Sha256};
 
@@ -35,21 +37,18 @@ impl Store {
     }
 
     /// Writes a key that the configuration gives, at each start: new, or over what it was before. If its signing
-    /// secret is another than before it replaces all that there were, and a key that was revoked is one again.
-    pub async fn put_key(&self, new: &NewKey) -> Result<(), StoreError> {
+    /// secret is another than before, what signed by now does so beside it for `overlap`; whether that was so. A key
+    /// that was revoked is one again.
+    pub async fn put_key(&self, new: &NewKey, overlap: Duration, now: Timestamp) -> Result<bool, StoreError> {
         let id = new.key.id.as_str();
         let mut tx = self.database.begin().await?;
         let upsert = sql("INSERT INTO keys (id, name, scopes, api_key_hash, created_at, revoked_at) \
              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO UPDATE SET name = excluded.name, \
              scopes = excluded.scopes, api_key_hash = excluded.api_key_hash, revoked_at = excluded.revoked_at");
         write_key(&mut tx, new, upsert).await?;
-        let newest = self.newest_signing_secret(&mut tx, id).await?;
-        if newest.as_ref().map(|(_, secret)| secret) != Some(&new.webhook_secret) {
-            let number = newest.map_or(1, |(number, _)| number + 1);
-            tx.execute(sql("DELETE FROM signing_secrets WHERE key_id = $1").bind(id)).await?;
-            self.insert_signing_secret(&mut tx, id, number, &new.webhook_secret).await?;
-        }
-        tx.commit().await
+        let is_other = self.follow_secret(&mut tx, id, &new.webhook_secret, overlap, now).await?;
+        tx.commit().await?;
+        Ok(is_other)
     }
 
     /// Every key, revoked ones too, the oldest first.

@@ -47,17 +47,45 @@ impl Store {
         if !lock_key(&mut tx, key).await? {
             return Ok(false);
         }
-        let number =
-            self.newest_signing_secret(&mut tx, key.as_str()).await?.map_or(1, |(number, _)| number + 1);
+        self.follow_secret(&mut tx, key.as_str(), new, overlap, now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Makes this the newest of a key's secrets, and has those before expire in `overlap`; whether there were any. The
+    /// key's row is locked.
+    ///
+    /// Nothing changes if it is the newest. If it is one of those before it becomes the newest again, and is not there
+    /// twice: as long as nodes of an old and of a new configuration start in turn, both sign.
+    pub(crate) async fn follow_secret(
+        &self,
+        tx: &mut Tx,
+        key: &str,
+        new: &Secret,
+        overlap: Duration,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let select = sql("SELECT number, sealed FROM signing_secrets WHERE key_id = $1 ORDER BY number DESC");
+        let mut secrets = Vec::new();
+        for row in tx.fetch(select.bind(key)).await? {
+            secrets.push((row.get::<i64>("number")?, self.open_secret("signing_secrets", key, &row)?));
+        }
+        if secrets.first().is_some_and(|(_, newest)| newest == new) {
+            return Ok(false);
+        }
+        for (number, _) in secrets.iter().filter(|(_, secret)| secret == new) {
+            let delete = sql("DELETE FROM signing_secrets WHERE key_id = $1 AND number = $2");
+            tx.execute(delete.bind(key).bind(*number)).await?;
+        }
         let expired = sql("DELETE FROM signing_secrets WHERE key_id = $1 AND expires_at <= $2");
-        tx.execute(expired.bind(key.as_str()).bind(millis(now))).await?;
+        tx.execute(expired.bind(key).bind(millis(now))).await?;
         // One that was to expire sooner does.
         let expire = sql("UPDATE signing_secrets SET expires_at = $1 \
              WHERE key_id = $2 AND (expires_at IS NULL OR expires_at > $1)");
-        tx.execute(expire.bind(millis(now.plus(overlap))).bind(key.as_str())).await?;
-        self.insert_signing_secret(&mut tx, key.as_str(), number, new).await?;
-        tx.commit().await?;
-        Ok(true)
+        tx.execute(expire.bind(millis(now.plus(overlap))).bind(key)).await?;
+        let number = secrets.first().map_or(1, |(number, _)| number + 1);
+        self.insert_signing_secret(tx, key, number, new).await?;
+        Ok(!secrets.is_empty())
     }
 
     /// Signs with this ed25519 key (`whsk_…`) too from now on. `false`: there is no such key.
@@ -116,18 +144,6 @@ impl Store {
         }
         tx.commit().await?;
         Ok(true)
-    }
-
-    /// The secret with the highest number, and that number.
-    pub(crate) async fn newest_signing_secret(
-        &self,
-        tx: &mut Tx,
-        key: &str,
-    ) -> Result<Option<(i64, Secret)>, StoreError> {
-        let newest = sql("SELECT number, sealed FROM signing_secrets WHERE key_id = $1 \
-             ORDER BY number DESC LIMIT 1");
-        let Some(row) = tx.fetch_optional(newest.bind(key)).await? else { return Ok(None) };
-        Ok(Some((row.get("number")?, self.open_secret("signing_secrets", key, &row)?)))
     }
 
     pub(crate) async fn insert_signing_secret(

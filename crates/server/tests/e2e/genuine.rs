@@ -80,6 +80,21 @@ async fn json_of(response: reqwest::Response) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_the_settings_change_overlaps_with_the_one_before() {
+    let host = FileHost::of(&["no-audio.mp4"]).await;
+    let mut receiver = Receiver::start().await;
+    let mut app = TestApp::start().await;
+    let second = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    app.set("WEBHOOK_SECRET", second).await;
+    app.submit(&failing_to(&host, &receiver)).await;
+    let received = receiver.next().await;
+    received.verify();
+    let webhook = standardwebhooks::Webhook::new(second).expect("a secret");
+    webhook.verify(&received.body, &received.headers).expect("signed with the new one too");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_a_rotation_overlaps_old_and_new_secret_verify() {
     let host = FileHost::of(&["no-audio.mp4"]).await;
     let mut receiver = Receiver::start().await;

@@ -86,7 +86,8 @@ pub(super) fn rotate_secret(args: &RotateSecretArgs) -> Result<(), Stop> {
     if id == configured_id() {
         // The next start would put the configured one back.
         return Err(Stop::Usage(
-            "this key's secret is the setting `webhook_secret`; change it there".to_owned(),
+            "this key's secret is the setting `webhook_secret`; change it there, and the one before signs beside it for 24 h"
+                .to_owned(),
         ));
     }
     let settings = Settings::load(&args.flags)?;
