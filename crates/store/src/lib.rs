@@ -55,7 +55,7 @@ pub use listing::{DeliveryFilter, DeliverySummary, RecordedDelivery};
 pub use live::Announced;
 pub use page::{Cursor, MalformedCursor, Page};
 pub use record::Next;
-pub use replays::{ReplayFilter, ReplayProgress, Replayed};
+pub use replays::{MAX_REPLAYS, ReplayFilter, ReplayProgress, Replayed};
 pub use upload_retention::Deletion;
 pub use upload_source::UploadSources;
 pub use uploads::{Addition, Appended, UploadBounds, UploadPart};

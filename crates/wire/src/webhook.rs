@@ -272,7 +272,7 @@ impl<'a> EventResponse<'a> {
 pub struct ReplayResponse<'a> {
     replay_id: &'a str,
     state: &'static str,
-    total: u64,
+    total: Option<u64>,
     replayed: u64,
     skipped: u64,
     created_at: String,
@@ -280,10 +280,10 @@ pub struct ReplayResponse<'a> {
 }
 
 impl<'a> ReplayResponse<'a> {
-    /// So many were made to wait again, so many skipped, of so many; and when the last of them was.
+    /// So many were made to wait again, so many skipped, of so many if they were counted; and when the last of them was.
     pub fn new(
         id: &'a ReplayId,
-        (replayed, skipped, total): (u64, u64, u64),
+        (replayed, skipped, total): (u64, u64, Option<u64>),
         created_at: Timestamp,
         finished_at: Option<Timestamp>,
     ) -> Self {

@@ -83,9 +83,11 @@ fn a_delivery_shows_every_attempt_and_its_endpoint() {
 #[test]
 fn a_replay_says_how_far_it_is() {
     let id = ReplayId::from_random([4; 8]);
-    let shown = |finished_at| text(ReplayResponse::new(&id, (2, 1, 3), at(0), finished_at));
+    let shown = |finished_at| text(ReplayResponse::new(&id, (2, 1, Some(3)), at(0), finished_at));
     insta::assert_snapshot!(shown(None), @r#"{"success":true,"data":{"replayId":"rpl_0404040404040404","state":"running","total":3,"replayed":2,"skipped":1,"createdAt":"2026-01-21T12:34:56.789Z","finishedAt":null}}"#);
     insta::assert_snapshot!(shown(Some(at(1))), @r#"{"success":true,"data":{"replayId":"rpl_0404040404040404","state":"finished","total":3,"replayed":2,"skipped":1,"createdAt":"2026-01-21T12:34:56.789Z","finishedAt":"2026-01-21T12:34:57.789Z"}}"#);
+    let begun = text(ReplayResponse::new(&id, (0, 0, None), at(0), None));
+    assert!(begun.contains(r#""total":null"#), "not counted yet: {begun}");
 }
 
 #[test]

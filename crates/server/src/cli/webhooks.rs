@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use domain::{Clock as _, KeyId};
 use serde_json::json;
-use store::ReplayFilter;
+use store::{MAX_REPLAYS, ReplayFilter};
 
 use super::{Stop, block_on, listen, print};
 use crate::boot;
@@ -73,6 +73,8 @@ fn replay(args: ReplayArgs) -> Result<(), Stop> {
         }
         for key in keys {
             let id = rows.store.start_replay(&key, &filter, SystemClock.now()).await?;
+            let id =
+                id.ok_or_else(|| Stop::Failed(format!("{key} has {MAX_REPLAYS} replays that are running")))?;
             print(&format!("{id}  {key}"))?;
         }
         rows.store.close().await;

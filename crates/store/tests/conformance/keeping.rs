@@ -197,7 +197,8 @@ async fn endpoints_and_replays_are_trimmed_once_nothing_is_left_of_them(world: W
     let lease = world.undelivered().await;
     let key = &lease.item.key;
     world.deliver().await;
-    let replay = world.store.start_replay(key, &ReplayFilter::default(), NOW).await.expect("begun");
+    let replay = world.store.start_replay(key, &ReplayFilter::default(), NOW).await;
+    let replay = replay.expect("answered").expect("asked for");
     let rows = HOUR * 100;
     let left = async || {
         let endpoints = world.store.endpoints(key, None, None, 10).await.expect("read").items.len();

@@ -1,5 +1,5 @@
-use domain::{DeliveryId, DeliveryState, EndpointVerdict, JobId, KeyId, Receiver, ReplayId};
-use store::{Cursor, DeliveryFilter, Next, ReplayFilter, Replayed};
+use domain::{DeliveryId, DeliveryState, EndpointVerdict, JobId, KeyId, Receiver, ReplayId, Timestamp};
+use store::{Cursor, DeliveryFilter, MAX_REPLAYS, Next, ReplayFilter, Replayed};
 
 use crate::delivering::answered;
 use crate::on_both;
@@ -22,6 +22,10 @@ impl World {
             .collect();
         self.store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded");
         key
+    }
+
+    async fn start(&self, key: &KeyId, filter: &ReplayFilter, now: Timestamp) -> ReplayId {
+        self.store.start_replay(key, filter, now).await.expect("answered").expect("asked for")
     }
 
     async fn ids(&self, key: &KeyId, filter: &DeliveryFilter) -> Vec<DeliveryId> {
@@ -104,7 +108,7 @@ async fn what_was_never_tried_is_sent_as_it_was_to_be_and_is_no_replay(world: Wo
     assert_eq!(world.store.replay(&key, &id, later).await.expect("answered"), Replayed::Waiting);
     world.store.start_replay(&key, &ReplayFilter::default(), later).await.expect("begun");
     let ran = world.store.run_replays(10, later).await.expect("ran").expect("something to do");
-    assert_eq!((ran.total, ran.replayed, ran.skipped), (1, 0, 1));
+    assert_eq!((ran.total, ran.replayed, ran.skipped), (Some(1), 0, 1));
     let first = world.send(1, LONG, NOW).await.remove(0);
     assert!(first.attempt == 1 && !first.item.is_replay, "{first:?}");
     let group =
@@ -121,15 +125,15 @@ async fn many_are_replayed_page_by_page(world: World) {
     world.event_for(&key, URL).await;
     let later = NOW.plus(secs(1));
     let filter = ReplayFilter { state: Some(DeliveryState::Exhausted), ..ReplayFilter::default() };
-    let id = world.store.start_replay(&key, &filter, later).await.expect("begun");
+    let id = world.start(&key, &filter, later).await;
     let progress = async || {
         let progress = world.store.replay_progress(&key, &id).await.expect("read").expect("it is there");
         (progress.total, progress.replayed, progress.finished_at)
     };
-    assert_eq!(progress().await, (5, 0, None));
+    assert_eq!(progress().await, (None, 0, None), "they are not counted while it is asked for");
     assert_eq!(world.store.replay_progress(&other, &id).await.expect("read"), None);
     assert_eq!(world.store.replay_progress(&key, &ReplayId::from_random(bytes())).await.expect("read"), None);
-    for expected in [(5, 2, None), (5, 4, None), (5, 5, Some(later))] {
+    for expected in [(Some(5), 2, None), (Some(5), 4, None), (Some(5), 5, Some(later))] {
         let ran = world.store.run_replays(2, later).await.expect("ran").expect("there is more to do");
         assert_eq!((ran.total, ran.replayed, ran.finished_at), expected);
         assert_eq!(progress().await, expected);
@@ -148,37 +152,73 @@ async fn what_is_under_way_is_left_to_that_and_not_counted(world: World) {
     let held = world.send(1, LONG, NOW).await.remove(0);
     world.store.start_replay(&key, &ReplayFilter::default(), later).await.expect("begun");
     let ran = world.store.run_replays(10, later).await.expect("ran").expect("something to do");
-    assert_eq!((ran.total, ran.replayed, ran.skipped, ran.finished_at), (3, 2, 1, Some(later)));
+    assert_eq!((ran.total, ran.replayed, ran.skipped, ran.finished_at), (Some(3), 2, 1, Some(later)));
     let group = [(held.clone(), answered(&held, 200), Next::Delivered, EndpointVerdict::Succeeded)];
     assert_eq!(world.store.record_attempts(&group, &NEVER_OPENS, later).await.expect("recorded"), [true]);
     let sent = world.send(10, LONG, later).await;
     assert!(sent.len() == 2 && sent.iter().all(|lease| lease.item.id != id), "{sent:?}");
 }
 
-/// Of three that there were when it was asked for, and one more that has come into the state.
+/// Of three that there were when it began, and one more that has come into the state.
 async fn what_was_replayed_and_what_was_skipped_are_all_that_there_were(world: World) {
     let key = world.ended(3, Next::Exhausted).await;
     world.event_for(&key, URL).await;
     let filter = ReplayFilter { state: Some(DeliveryState::Exhausted), ..ReplayFilter::default() };
-    let id = world.store.start_replay(&key, &filter, NOW).await.expect("begun");
-    let late = world.send(1, LONG, NOW).await.remove(0);
-    let group = [(late.clone(), answered(&late, 410), Next::Exhausted, EndpointVerdict::Succeeded)];
-    world.store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded");
+    let id = world.start(&key, &filter, NOW).await;
     let progress = async || {
         let found = world.store.replay_progress(&key, &id).await.expect("read").expect("it is there");
         (found.total, found.replayed, found.skipped)
     };
-    assert_eq!(progress().await, (3, 0, 0));
+    assert_eq!(progress().await, (None, 0, 0));
     world.store.run_replays(2, NOW).await.expect("ran").expect("something to do");
-    assert_eq!(progress().await, (3, 2, 0));
+    assert_eq!(progress().await, (Some(3), 2, 0));
+    let sent = world.send(10, LONG, NOW).await;
+    let late = sent.into_iter().find(|lease| lease.attempt == 1).expect("one that was never tried");
+    let group = [(late.clone(), answered(&late, 410), Next::Exhausted, EndpointVerdict::Succeeded)];
+    world.store.record_attempts(&group, &NEVER_OPENS, NOW).await.expect("recorded");
     world.store.run_replays(10, NOW).await.expect("ran").expect("something to do");
-    assert_eq!(progress().await, (4, 4, 0));
+    assert_eq!(progress().await, (Some(4), 4, 0));
+}
+
+async fn whoever_keeps_asking_for_replays_has_his_turn_and_no_more(world: World) {
+    let (key, other) = (world.ended(10, Next::Exhausted).await, world.ended(1, Next::Exhausted).await);
+    let all = ReplayFilter::default();
+    let long = world.start(&key, &all, NOW).await;
+    let later = NOW.plus(secs(1));
+    let short = world.start(&key, &ReplayFilter { before: Some(NOW), ..all.clone() }, later).await;
+    let is_done = async |id: &ReplayId| {
+        let progress = world.store.replay_progress(&key, id).await.expect("read").expect("it is there");
+        progress.finished_at.is_some()
+    };
+    // Five pages and one more turn to find that there are no others, beside one of the short one; as many of the other's.
+    for turn in 0..14 {
+        world.start(&other, &all, later).await;
+        let ran = world.store.run_replays(2, later).await.expect("ran").expect("there is something to do");
+        let whose = if turn % 2 == 0 { &key } else { &other };
+        assert_eq!(&ran.key, whose, "turn {turn}");
+        assert_eq!(is_done(&short).await, turn >= 2, "turn {turn}");
+    }
+    assert!(is_done(&long).await);
+}
+
+async fn a_key_has_so_many_replays_at_once_and_no_more(world: World) {
+    let (key, other) = (world.ended(1, Next::Exhausted).await, world.key().await);
+    let ask =
+        async |key| world.store.start_replay(key, &ReplayFilter::default(), NOW).await.expect("answered");
+    for _ in 0..MAX_REPLAYS {
+        assert!(ask(&key).await.is_some());
+    }
+    assert_eq!(ask(&key).await, None);
+    assert!(ask(&other).await.is_some(), "another key is another");
+    world.store.run_replays(10, NOW).await.expect("ran").expect("there is something to do");
+    assert!(ask(&key).await.is_some(), "one is finished");
+    assert_eq!(ask(&key).await, None);
 }
 
 async fn of_one_replay_that_two_nodes_run_nothing_is_sent_twice_or_left_out(world: World) {
     let key = world.ended(20, Next::Exhausted).await;
     let later = NOW.plus(secs(1));
-    let id = world.store.start_replay(&key, &ReplayFilter::default(), later).await.expect("begun");
+    let id = world.start(&key, &ReplayFilter::default(), later).await;
     let node = async || {
         loop {
             match world.store.run_replays(3, later).await {
@@ -196,7 +236,7 @@ async fn of_one_replay_that_two_nodes_run_nothing_is_sent_twice_or_left_out(worl
     };
     tokio::join!(node(), node());
     let progress = world.store.replay_progress(&key, &id).await.expect("read").expect("it is there");
-    assert_eq!((progress.total, progress.replayed), (20, 20));
+    assert_eq!((progress.total, progress.replayed), (Some(20), 20));
     assert_eq!(world.send(50, LONG, later).await.len(), 20);
 }
 
@@ -205,6 +245,8 @@ on_both! {
     deliveries_are_listed_in_pages_and_filtered
     a_replay_is_numbered_on_and_begins_its_retries_anew
     many_are_replayed_page_by_page
+    whoever_keeps_asking_for_replays_has_his_turn_and_no_more
+    a_key_has_so_many_replays_at_once_and_no_more
     what_was_never_tried_is_sent_as_it_was_to_be_and_is_no_replay
     what_is_under_way_is_left_to_that_and_not_counted
     what_was_replayed_and_what_was_skipped_are_all_that_there_were

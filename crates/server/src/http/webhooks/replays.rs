@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::{KeyId, ReplayId};
-use store::ReplayFilter;
+use store::{MAX_REPLAYS, ReplayFilter};
 use wire::ErrorCode;
 use wire::webhook::ReplayResponse;
 
@@ -23,7 +23,7 @@ pub(in super::super) async fn start(
 ) -> Result<Response, Refusal> {
     let request = wire::parse_replay(&body)?;
     let filter = ReplayFilter { state: request.state, after: request.after, before: request.before };
-    let id = api.store.start_replay(&key, &filter, api.clock.now()).await?;
+    let id = api.store.start_replay(&key, &filter, api.clock.now()).await?.ok_or_else(too_many)?;
     answer(&api, &key, &id, StatusCode::ACCEPTED).await
 }
 
@@ -38,6 +38,12 @@ pub(in super::super) async fn progress(
             .with_details(malformed.to_string())
     })?;
     answer(&api, &key, &id, StatusCode::OK).await
+}
+
+fn too_many() -> Refusal {
+    Refusal::new(ErrorCode::InvalidRequest, "Ask again when one of this API key's replays has finished.")
+        .with_details(format!("{MAX_REPLAYS} of them are running"))
+        .with_status(StatusCode::CONFLICT)
 }
 
 async fn answer(api: &Api, key: &KeyId, id: &ReplayId, status: StatusCode) -> Result<Response, Refusal> {
