@@ -34,10 +34,22 @@ impl Received {
         self.header("webhook-id")
     }
 
-    /// Checks the signature with the published library.
+    /// Checks the signature with the published library, and the headers with the published document.
     pub(crate) fn verify(&self) {
         let webhook = standardwebhooks::Webhook::new(WEBHOOK_SECRET).expect("a secret");
         webhook.verify(&self.body, &self.headers).expect("a genuine webhook");
+        let document: Value = serde_json::from_str(include_str!("../../openapi.json")).expect("JSON");
+        let event = &document["webhooks"][self.json()["event"].as_str().expect("a text")]["post"];
+        let described = event["parameters"].as_array().expect("headers");
+        for header in described.iter().filter(|header| header["required"] == true) {
+            self.header(header["name"].as_str().expect("a name"));
+        }
+        for name in self.headers.keys().filter(|name| name.as_str().starts_with("webhook-")) {
+            assert!(
+                described.iter().any(|header| header["name"] == name.as_str()),
+                "{name} is described nowhere"
+            );
+        }
     }
 }
 
