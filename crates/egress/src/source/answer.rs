@@ -84,6 +84,15 @@ impl Version {
         }
     }
 
+    /// Whether an answer says nothing of what is compared, neither this version nor another.
+    pub(crate) fn is_unsaid_in(&self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::StrongTag(_) => !headers.contains_key(ETAG),
+            Self::Modified(_) => !headers.contains_key(LAST_MODIFIED),
+            Self::WeakTag(_) | Self::Unknown => false,
+        }
+    }
+
     /// What `If-Range` may carry: strong tags only (RFC 9110, 13.1.5; a date is strong under conditions that
     /// cannot be checked from here).
     pub(crate) fn if_range(&self) -> Option<&HeaderValue> {
@@ -175,6 +184,9 @@ mod tests {
         assert!(!Version::of(&strong).is_of(&weak));
         assert!(Version::of(&weak).is_of(&strong), "the date is what was pinned");
         assert!(!Version::of(&weak).is_of(&HeaderMap::new()));
+        for version in [Version::of(&strong), Version::of(&weak)] {
+            assert!(version.is_unsaid_in(&HeaderMap::new()) && !version.is_unsaid_in(&strong));
+        }
         assert!(Version::of(&HeaderMap::new()).is_of(&strong));
         assert!(Version::of(&headers(&[(ETAG, "W/\"a\"")])).if_range().is_none());
         let long = HeaderValue::from_str(&format!("\"{}\"", "a".repeat(255))).expect("a tag");

@@ -29,11 +29,21 @@ pub(crate) enum Accepted {
 
 /// Looks at the head of an answer.
 pub(crate) fn accept(answer: Answer, batch: &Batch, pinned: &Pinned) -> Result<Accepted, FetchError> {
-    if !pinned.version.is_of(&answer.headers) {
-        return Err(FetchError::Changed);
-    }
     let span = batch.span();
     let named = ContentRange::of(&answer.headers);
+    if matches!(named, Some(ContentRange::Unsatisfied { length }) if length != pinned.length) {
+        return Err(FetchError::Changed);
+    }
+    if !pinned.version.is_of(&answer.headers) {
+        // What a host says instead of so many ranges, mostly an error, may come without the file's version: a request for
+        // one range will show whether it has changed.
+        let is_unsaid = batch.is_multi() && pinned.version.is_unsaid_in(&answer.headers);
+        return Err(if is_unsaid {
+            BadParts("without the file's version").into()
+        } else {
+            FetchError::Changed
+        });
+    }
     match answer.status {
         StatusCode::OK => {
             let length = answer.content_length();
@@ -42,15 +52,8 @@ pub(crate) fn accept(answer: Answer, batch: &Batch, pinned: &Pinned) -> Result<A
         }
         StatusCode::PARTIAL_CONTENT => {}
         // Several ranges may be refused by a host that has all of them; one is only if it is not there any more.
-        _ => {
-            return match named {
-                Some(ContentRange::Unsatisfied { length }) if length != pinned.length => {
-                    Err(FetchError::Changed)
-                }
-                _ if batch.is_multi() => Err(FetchError::Parts(BadParts("refused"))),
-                _ => Err(FetchError::Changed),
-            };
-        }
+        _ if batch.is_multi() => return Err(BadParts("refused").into()),
+        _ => return Err(FetchError::Changed),
     }
     let max_bytes = batch.wire_bytes().saturating_mul(2);
     if let Some(parts) = Parts::of(&answer.headers, span.clone(), pinned.length, max_bytes) {

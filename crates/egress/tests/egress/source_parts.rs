@@ -13,12 +13,22 @@ use crate::source_plan::{PARTS, TAG, is_multi, opened, opened_with, read_planned
 #[tokio::test]
 async fn a_host_that_does_not_serve_parts_is_asked_for_them_once() {
     type No = fn(&Seen, &[u8]) -> Reply;
-    let refusals: [(&str, No); 16] = [
+    let refusals: [(&str, No); 20] = [
         ("all of it", |_, file| Reply::new(200, &[TAG], file)),
         ("416", |_, file| {
             Reply::new(416, &[TAG, ("content-range", &format!("bytes */{}", file.len()))], b"")
         }),
         ("416 without a word", |_, _| Reply::new(416, &[TAG], b"")),
+        // Errors mostly come without what names the file's version.
+        ("416 without a tag", |_, file| {
+            Reply::new(416, &[("content-range", &format!("bytes */{}", file.len()))], b"")
+        }),
+        ("416 without a word or a tag", |_, _| Reply::new(416, &[], b"")),
+        ("all of it, without a tag", |_, file| Reply::new(200, &[], file)),
+        ("parts without a tag", |seen, file| {
+            let ranges = seen.ranges(file.len()).expect("ranges");
+            Reply::new(206, &[PARTS], &Reply::parts(&ranges, file))
+        }),
         ("400", |_, _| Reply::new(400, &[], b"no")),
         ("431", |_, _| Reply::new(431, &[], b"no")),
         ("the first range alone", |seen, file| {

@@ -82,7 +82,7 @@ async fn a_plan_is_fetched_in_few_requests_and_nothing_else_is() {
 #[tokio::test]
 async fn a_file_that_changes_is_noticed_in_every_mode() {
     type Change = fn(&Seen, &[u8]) -> Reply;
-    let changes: [(&str, Change); 4] = [
+    let changes: [(&str, Change); 5] = [
         ("parts", |seen, file| Reply::file(seen, file, &[("etag", "\"v2\"")])),
         ("parts of which one is of another version", |seen, file| {
             let ranges = seen.ranges(file.len()).expect("ranges");
@@ -90,6 +90,7 @@ async fn a_file_that_changes_is_noticed_in_every_mode() {
         }),
         ("all of the new one", |_, file| Reply::new(200, &[("etag", "\"v2\"")], file)),
         ("shorter", |_, _| Reply::new(416, &[TAG, ("content-range", "bytes */1000")], b"")),
+        ("shorter, without a tag", |_, _| Reply::new(416, &[("content-range", "bytes */1000")], b"")),
     ];
     for max_parts in [100, 1] {
         for (name, change) in changes {
