@@ -8,6 +8,7 @@
 mod answer;
 mod batch;
 mod body;
+mod budget;
 mod config;
 mod error;
 mod fetch;
@@ -37,6 +38,7 @@ use tokio::time::Instant;
 
 use self::answer::{ContentRange, Version};
 use self::batch::{Batch, Policy};
+use self::budget::SpoolBudget;
 pub use self::config::SourceConfig;
 use self::error::FetchError;
 use self::fetch::{Answer, Fetcher};
@@ -47,7 +49,7 @@ use self::patience::Patience;
 use self::plan::Plan;
 use self::prefetch::Prefetch;
 use self::ranged::Ranged;
-use self::spool::{SpoolBudget, Spooled, Supply};
+use self::spool::{Spooled, Supply};
 use crate::client::HttpClient;
 use crate::dial::Dialer;
 use crate::guard::Guard;

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::budget::{Share, SpoolBudget};
 use super::error::FetchError;
-use super::spool::{Share, SpoolBudget};
 use crate::file::read_file_at;
 
 /// The bytes of one source that are on disk.

@@ -30,9 +30,10 @@ use url::Url;
 pub(crate) use self::error::PlaylistError;
 pub(crate) use self::joined::Joined;
 use self::listing::{Bounds, Listing};
+use super::budget::SpoolBudget;
 use super::error::FetchError;
 use super::fetch::Fetcher;
-use super::spool::{SpoolBudget, Spooled, Supply};
+use super::spool::{Spooled, Supply};
 use super::{HttpSources, Opened, SourceConfig};
 
 /// So many first bytes tell what it is,

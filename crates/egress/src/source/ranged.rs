@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock};
 use domain::{BoxFuture, Failure, Fetched, Source};
 use tokio::sync::Mutex;
 
+use super::budget::SpoolBudget;
 use super::error::FetchError;
 use super::fetch::Answer;
 use super::prefetch::{Looked, Prefetch};
-use super::spool::{SpoolBudget, Spooled, Supply};
+use super::spool::{Spooled, Supply};
 
 /// Random access over HTTP. It holds a window of bytes ahead of the reader and a little behind it, whatever the size of
 /// the file.
