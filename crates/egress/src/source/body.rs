@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::{Fetched, Tally};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
 
 use super::error::FetchError;
@@ -60,6 +60,11 @@ pub(crate) struct Body {
 impl Body {
     pub(crate) fn new(incoming: Incoming, meter: Arc<Meter>, pace: Pace) -> Self {
         Self { incoming, meter, pace, waited: Duration::ZERO, got_bytes: 0 }
+    }
+
+    /// How long it has to be, as whoever reads it off the connection checks.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.incoming.size_hint().exact()
     }
 
     /// The next bytes, never empty, or `None` at the end. Cancelling it loses no bytes; only the time that was

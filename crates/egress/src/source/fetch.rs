@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use domain::{AddressPolicy, Clock, SourceHeader, Tally};
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, IF_RANGE,
-    LOCATION, RANGE, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LOCATION, RANGE,
+    USER_AGENT,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -51,9 +51,9 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// How long the body says it is.
+    /// How long the body is, where that binds: a `Content-Length` beside chunks says nothing (RFC 9112, 6.3).
     pub(crate) fn content_length(&self) -> Option<u64> {
-        self.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+        self.body.length()
     }
 }
 

@@ -73,8 +73,8 @@ impl Spooled {
         let file = Arc::new(file);
         let meter = Arc::clone(&fetcher.meter);
         let (progress, reached) = watch::channel(Reached::default());
-        let share = Share::of(budget);
-        let filling = tokio::spawn(fill(fetcher, supply, Arc::clone(&file), share, progress));
+        let filling = Filling { file: Arc::clone(&file), announced, share: Share::of(budget), progress };
+        let filling = tokio::spawn(filling.fill(fetcher, supply));
         Ok(Self { file, announced, reached, meter, filling })
     }
 
@@ -157,61 +157,67 @@ impl Source for Spooled {
     }
 }
 
-async fn fill(
-    fetcher: Arc<Fetcher>,
-    supply: Supply,
+/// A spool's side of whoever fills it.
+struct Filling {
     file: Arc<File>,
-    mut share: Share,
+    announced: Option<u64>,
+    share: Share,
     progress: watch::Sender<Reached>,
-) {
-    let max_bytes = fetcher.config.max_bytes;
-    let poured = fetcher.in_time(pour(supply, &file, &mut share, &progress, max_bytes)).await;
-    let end = Some(poured.map_err(FetchError::into_failure));
-    progress.send_modify(|reached| reached.end = end);
-    // The file takes its space for as long as somebody reads it, and so does its share of the budget.
-    progress.closed().await;
 }
 
-async fn pour(
-    mut supply: Supply,
-    file: &Arc<File>,
-    share: &mut Share,
-    progress: &watch::Sender<Reached>,
-    max_bytes: u64,
-) -> Result<(), FetchError> {
-    let mut written = 0_u64;
-    while let Some(first) = supply.next().await? {
-        let mut pieces = vec![first];
-        let mut gathered = pieces[0].len();
-        // What has arrived by now goes along; nothing is waited for, because somebody may be waiting for us.
-        let mut is_over = false;
-        while gathered < WRITE_BYTES {
-            match supply.next().now_or_never() {
-                Some(Ok(Some(piece))) => {
-                    gathered += piece.len();
-                    pieces.push(piece);
+impl Filling {
+    async fn fill(mut self, fetcher: Arc<Fetcher>, supply: Supply) {
+        let poured = fetcher.in_time(self.pour(supply, fetcher.config.max_bytes)).await;
+        let end = Some(poured.map_err(FetchError::into_failure));
+        self.progress.send_modify(|reached| reached.end = end);
+        // The file takes its space for as long as somebody reads it, and so does its share of the budget.
+        self.progress.closed().await;
+    }
+
+    async fn pour(&mut self, mut supply: Supply, max_bytes: u64) -> Result<(), FetchError> {
+        let mut written = 0_u64;
+        while let Some(first) = supply.next().await? {
+            let mut pieces = vec![first];
+            let mut gathered = pieces[0].len();
+            // What has arrived by now goes along; nothing is waited for, because somebody may be waiting for us.
+            let mut is_over = false;
+            while gathered < WRITE_BYTES {
+                match supply.next().now_or_never() {
+                    Some(Ok(Some(piece))) => {
+                        gathered += piece.len();
+                        pieces.push(piece);
+                    }
+                    Some(Ok(None)) => {
+                        is_over = true;
+                        break;
+                    }
+                    Some(Err(error)) => return Err(error),
+                    None => break,
                 }
-                Some(Ok(None)) => {
-                    is_over = true;
-                    break;
-                }
-                Some(Err(error)) => return Err(error),
-                None => break,
+            }
+            let count = gathered as u64;
+            if written + count > max_bytes {
+                return Err(FetchError::TooLarge { max_bytes });
+            }
+            if self.announced.is_some_and(|announced| written + count > announced) {
+                return Err(FetchError::Changed);
+            }
+            self.share.grow(count)?;
+            write(Arc::clone(&self.file), pieces, written).await?;
+            written += count;
+            self.progress.send_modify(|reached| reached.bytes = written);
+            if is_over {
+                break;
             }
         }
-        let count = gathered as u64;
-        if written + count > max_bytes {
-            return Err(FetchError::TooLarge { max_bytes });
-        }
-        share.grow(count)?;
-        write(Arc::clone(file), pieces, written).await?;
-        written += count;
-        progress.send_modify(|reached| reached.bytes = written);
-        if is_over {
-            break;
+        // A body that says its length is held to that where it is read off the connection, so this one does not: its host
+        // said the length with the ranges that it has served until now.
+        if self.announced.is_none_or(|announced| written == announced) {
+            Ok(())
+        } else {
+            Err(FetchError::Changed)
         }
     }
-    Ok(())
 }
 
 fn pour_pipe(

@@ -11,6 +11,7 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::routing::get;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
+use testkit::host::{Host, Reply, Step};
 use testkit::samples::sample;
 use tokio::sync::Semaphore;
 use tower_http::services::ServeDir;
@@ -92,6 +93,34 @@ async fn what_a_host_without_ranges_sends_is_extracted_while_it_arrives() {
         let plain = app.submit(&to_wav(host.url(&format!("ranged/{name}")))).await;
         app.wait_for_end(&plain).await;
         assert!(app.download(job).await == app.download(&plain).await, "{name}, {way}: other sound");
+    }
+    app.stop().await;
+}
+
+/// The head of an answer whose length is not said, and all of its body.
+fn chunked(bytes: &[u8]) -> Reply {
+    let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n0\r\n\r\n"].concat();
+    Reply::head(200, &[("transfer-encoding", "chunked")]).then(Step::Bytes(chunk))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_file_is_not_taken_for_one_whose_length_was_said() {
+    let app = TestApp::start().await;
+    for name in ["faststart.mp4", "long.ts", "sound.mp3"] {
+        let file = tokio::task::spawn_blocking(move || std::fs::read(sample(name)).expect("a sample")).await;
+        let file = file.expect("a sample");
+        let host = Host::start(move |seen| match seen.number {
+            0 => Reply::file(seen, &file, &[]),
+            _ => chunked(&file[..file.len() / 2]),
+        })
+        .await;
+        let status = app.wait_for_end(&app.submit(&to_wav(host.url(&format!("/{name}")))).await).await;
+        assert!(host.seen().len() > 1, "{name}: it was read at once");
+        assert_eq!(
+            (&status["error"]["code"], &status["error"]["details"]),
+            (&json!("DOWNLOAD_FAILED"), &json!("it changed while being read")),
+            "{name}: {status}"
+        );
     }
     app.stop().await;
 }
