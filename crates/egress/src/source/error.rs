@@ -108,6 +108,11 @@ impl FetchError {
         matches!(self, Self::Client(ClientError::Dial(_)))
     }
 
+    /// Whether it is the place that was asked where the file is not, or not for us.
+    pub(crate) fn is_of_place(&self) -> bool {
+        matches!(self, Self::Status { status: 401 | 403 | 404 | 410, .. }) || self.is_unasked()
+    }
+
     /// Whether the answer's head was well, and its body broke.
     pub(crate) fn is_within_body(&self) -> bool {
         matches!(self, Self::Short | Self::Body(_) | Self::Stalled(_))

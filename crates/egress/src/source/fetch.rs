@@ -120,14 +120,19 @@ impl Fetcher {
         }
     }
 
-    /// Where the last request was answered.
+    /// Where the last request was answered as it should be.
     pub(crate) fn location(&self) -> Url {
         self.location.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn set_location(&self, url: Url) {
+        *self.location.lock().unwrap_or_else(PoisonError::into_inner) = url;
+    }
+
     /// Asks for these ranges (as a header has them), or for the whole file.
     ///
-    /// A link to which a redirect led may have expired since; then the original URL is asked once more.
+    /// A place to which a redirect led may have expired or closed since; then the original URL is asked once more. One that
+    /// answers badly had its try; the next one begins at the original URL again, which may lead elsewhere by then.
     pub(crate) async fn get(
         &self,
         range: Option<&HeaderValue>,
@@ -136,8 +141,12 @@ impl Fetcher {
         let start = self.location();
         let is_redirected = start != self.original;
         match self.follow(start, range, if_range).await {
-            Err(FetchError::Status { status: 401 | 403 | 404 | 410, .. }) if is_redirected => {
+            Err(error) if is_redirected && error.is_of_place() => {
                 self.follow(self.original.clone(), range, if_range).await
+            }
+            Err(error) if is_redirected && error.is_transient() => {
+                self.set_location(self.original.clone());
+                Err(error)
             }
             answer => answer,
         }
@@ -153,8 +162,9 @@ impl Fetcher {
         loop {
             let response = self.request(&url, range, if_range).await?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                *self.location.lock().unwrap_or_else(PoisonError::into_inner) = url;
-                return self.accept(response);
+                let answer = self.accept(response)?;
+                self.set_location(url);
+                return Ok(answer);
             }
             redirects += 1;
             if redirects > self.config.max_redirects {

@@ -187,6 +187,32 @@ async fn an_expired_redirect_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn a_redirect_that_leads_elsewhere_once_its_first_place_fails_is_asked_for_again() {
+    // Whoever is busy has had a try; whoever is not there has not even been asked.
+    for (is_there, retries) in [(true, 1), (false, 0)] {
+        let file = vec![7; 2_000_000];
+        let (old, new) = (file.clone(), file.clone());
+        let first = Host::start(move |seen| match seen.number {
+            0 => Reply::file(seen, &old, &[("connection", "close")]).then(Step::Close),
+            _ => Reply::new(503, &[], b""),
+        })
+        .await;
+        let second = Host::start(move |seen| Reply::file(seen, &new, &[])).await;
+        let places = [first.url("/"), second.url("/")];
+        let start = Host::start(move |seen| to(&places[seen.number.min(1)])).await;
+        let mut config = config();
+        config.source.retries = retries;
+        let source = open_with(config, &start.url("/")).await.expect("a source");
+        if !is_there {
+            first.stop().await;
+        }
+        assert_eq!(source.read_at(1_000_000, 5).await, Ok(vec![7; 5]), "{is_there}");
+        assert!(read_all(&*source).await.expect("the file") == file, "{is_there}");
+        assert_eq!(start.seen().len(), 2, "{is_there}: what answers is asked at once");
+    }
+}
+
+#[tokio::test]
 async fn forbidden_addresses_are_refused_at_once() {
     for url in ["http://10.0.0.1/", "http://[::ffff:127.0.0.1]/", "http://127.1/", "http://localhost/"] {
         let failure = failure_of(egress::EgressConfig::default(), url).await;
