@@ -1,5 +1,6 @@
 //! Random access: how reads become requests, and what is noticed when a host does not play along.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -39,17 +40,23 @@ async fn reading_through_fetches_every_byte_once() {
     assert!(seen[1..].iter().all(|seen| seen.header("if-range") == Some("\"v1\"")));
 }
 
-/// Sockets of this machine that are connected to a port, or about to be.
-fn connections_to(port: u16) -> usize {
+/// Local addresses of this machine's sockets that are connected to a port, or about to be.
+fn sockets_to(port: u16) -> HashSet<String> {
     let table = std::fs::read_to_string("/proc/self/net/tcp").expect("the system's table");
-    let is_to = |line: &&str| {
-        let mut fields = line.split_whitespace().skip(2);
-        let port = format!(":{port:04X}");
+    let port = format!(":{port:04X}");
+    let socket = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, remote, state) = (fields.next()?, fields.next()?, fields.next()?);
         // ESTABLISHED or SYN_SENT.
-        fields.next().is_some_and(|remote| remote.ends_with(&port))
-            && matches!(fields.next(), Some("01" | "02"))
+        (remote.ends_with(&port) && matches!(state, "01" | "02")).then(|| local.to_owned())
     };
-    table.lines().filter(is_to).count()
+    table.lines().filter_map(socket).collect()
+}
+
+/// How many of them there are at once. The system writes its table piece by piece, so that one which goes meanwhile and one
+/// which takes its place may both be in it: those that are in two tables were there together in between.
+fn connections_to(port: u16) -> usize {
+    sockets_to(port).intersection(&sockets_to(port)).count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
