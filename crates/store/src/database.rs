@@ -165,6 +165,18 @@ impl Database {
         Ok(self.fetch(statement).await?.into_iter().next())
     }
 
+    /// Runs a single statement that only reads, and finds its rows as those of a transaction do ([`BEGIN_POSTGRES`]):
+    /// for what is looked for among very many.
+    pub(crate) async fn fetch_by_index(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        if let Self::Sqlite { .. } = self {
+            return self.fetch(statement).await;
+        }
+        let mut tx = self.begin().await?;
+        let rows = tx.fetch(statement).await?;
+        tx.undo().await?;
+        Ok(rows)
+    }
+
     pub(crate) async fn close(&self) {
         match self {
             Self::Sqlite { writer, readers } => {

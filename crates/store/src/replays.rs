@@ -154,12 +154,12 @@ impl Store {
             let mut progress = progress_from_row(&replay)?;
             if progress.total.is_none() {
                 let count = left(select_left!("COUNT(*) AS total", ""), &replay)?;
-                let row = self.database.fetch_optional(count).await?;
-                progress.total = row.map(|row| row.number("total")).transpose()?;
+                let counted = self.database.fetch_by_index(count).await?;
+                progress.total = counted.first().map(|row| row.number("total")).transpose()?;
             }
             let rest = left(select_left!("id, created_at", "ORDER BY created_at, id LIMIT $6"), &replay)?;
             let rest = rest.bind(i64::try_from(limit).unwrap_or(i64::MAX));
-            let page = self.database.fetch(rest).await?;
+            let page = self.database.fetch_by_index(rest).await?;
             if page.len() < limit {
                 progress.finished_at = Some(now);
             }
