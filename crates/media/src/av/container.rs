@@ -13,7 +13,7 @@ use super::marks::{
 };
 use super::skip::Skip;
 use super::track::Track;
-use super::{AvLimits, failures};
+use super::{AvLimits, failures, xing};
 
 /// How many bytes at the start hold a container's marks.
 const HEAD_BYTES: usize = 4096;
@@ -55,6 +55,11 @@ pub(super) fn check_complete(input: &mut Input<'_>, track: &Track) -> Result<boo
             let whole = promised.or(input.duration_secs());
             check_length(input, end, whole)
         }
+        // What is missing by that header, which programs count in different ways, is for the clock to say.
+        "mp3" => match xing::end(input)? {
+            Some(end) => Ok(input.size()? >= end),
+            None => Ok(false),
+        },
         _ => Ok(false),
     }
 }
@@ -131,9 +136,11 @@ fn check_index(input: &mut Input<'_>, track: &Track) -> Result<bool, Failure> {
     let (Some(whole), Some(last)) = (input.duration_secs(), index.last()) else { return Ok(false) };
     let last_secs = track.time_base.secs(last.2);
     let size = input.size()?;
-    // libav has only the first fragments of a fragmented file listed.
-    let covers_all = last_secs + (whole * 0.01).max(1.0) >= track.duration_secs.unwrap_or(whole)
-        || input.fragments_end().is_some_and(|end| end <= size);
+    // libav has only the first fragments of a fragmented file listed, and of one that is cut only those that are there.
+    let covers_all = match input.fragments_end() {
+        Some(end) => end <= size,
+        None => last_secs + (whole * 0.01).max(1.0) >= track.duration_secs.unwrap_or(whole),
+    };
     let missing = index.iter().find(|(at, bytes, _)| at.saturating_add(*bytes) > size);
     match missing {
         Some((_, _, time)) => Err(failures::truncated(track.time_base.secs(*time).max(0.0), whole)),
@@ -246,7 +253,7 @@ fn head(input: &mut Input<'_>) -> Result<Vec<u8>, Failure> {
 }
 
 /// So many bytes from there, if it has them.
-fn bytes_at(input: &mut Input<'_>, offset: u64, most: usize) -> Result<Vec<u8>, Failure> {
+pub(super) fn bytes_at(input: &mut Input<'_>, offset: u64, most: usize) -> Result<Vec<u8>, Failure> {
     let mut bytes = vec![0; most];
     let mut filled = 0;
     while filled < bytes.len() {

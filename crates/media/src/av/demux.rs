@@ -1,6 +1,8 @@
-//! The packets of the chosen track, one after another, and a watch on whether the file ends where it should.
+//! The packets of the chosen track, one after another. `opening` is how it begins, `reach` a watch on how far it comes and
+//! whether it ends where it should.
 
 mod opening;
+mod reach;
 
 use std::collections::VecDeque;
 
@@ -30,12 +32,15 @@ pub(super) struct Demux<'h> {
     skip: Option<Skip>,
     /// How long it should be, where its end can be judged by that.
     expected_secs: Option<f64>,
+    /// Whether its header counts what there is, so that nothing of it may be missing.
+    is_counted: bool,
     /// It ends where it ends, also in the middle of a packet.
     is_endless: bool,
     /// Whether its end is asked for what it says of the whole once it has come.
     awaits_end: bool,
     /// The end of what was read of any stream that is watched.
     reach_secs: f64,
+    longest_packet_secs: f64,
     origin_secs: Option<f64>,
     edges: Edges,
     ending: Ending,
@@ -121,23 +126,6 @@ impl<'h> Demux<'h> {
         Ok(None)
     }
 
-    fn reach(&mut self, packet: &Packet) {
-        // The containers that are watched as a whole count milliseconds in all their streams.
-        let time_base = self.track.time_base;
-        if let Some(time) = packet.time() {
-            let end = time_base.secs(time.saturating_add(packet.duration().unwrap_or(0)));
-            let origin = *self.origin_secs.get_or_insert(time_base.secs(time).min(end));
-            self.reach_secs = self.reach_secs.max(end - origin);
-        }
-    }
-
-    /// flv, asf and playlists say only how long the whole is, so the picture is read along to see whether it is all
-    /// there.
-    fn watches_all(&self) -> bool {
-        let is_listed = self.input.is_stream() && self.input.container() == "ts";
-        is_listed || matches!(self.input.container(), "flv" | "asf")
-    }
-
     /// Reads as far as the first packet, by whose time the result begins where there is no picture.
     pub(super) fn look_at_first(&mut self) -> Result<(), Failure> {
         let first = self.next()?;
@@ -199,20 +187,6 @@ impl<'h> Demux<'h> {
     /// How many samples at `rate` Hz there are, where the container says so apart from its times.
     pub(super) fn samples(&self, rate: u32) -> Option<u64> {
         self.edges.samples(&self.track, rate)
-    }
-
-    /// Once all is read and `heard_secs` of sound came of it: fails if the file ends before it should.
-    pub(super) fn check_end(&self, heard_secs: f64) -> Result<(), Failure> {
-        let reached = if self.watches_all() { self.reach_secs.max(heard_secs) } else { heard_secs };
-        let listed = self.input.playlist().map_or(0.0, |playlist| playlist.slack_secs);
-        let is_short = |expected: &f64| reached + slack(*expected) + listed < *expected;
-        if let Some(expected) = self.expected_secs.filter(is_short) {
-            return Err(failures::truncated(reached, expected));
-        }
-        // A recording of a broadcast begins and ends wherever it was cut.
-        let is_stream = self.is_endless
-            || matches!(self.input.container(), "ts" | "mpeg" | "mp3" | "aac" | "ac3" | "eac3" | "dts");
-        if self.ending.is_torn && !is_stream { Err(failures::torn(heard_secs)) } else { Ok(()) }
     }
 }
 

@@ -29,7 +29,10 @@ pub(super) fn damaged(details: impl Into<String>) -> Failure {
 
 /// It stops before its own header says so.
 pub(super) fn truncated(at_secs: f64, of_secs: f64) -> Failure {
-    incomplete(format!("ends after {at_secs:.1} s of {of_secs:.1} s"))
+    let said = |digits: usize| (format!("{at_secs:.digits$} s"), format!("{of_secs:.digits$} s"));
+    // A tenth of a second hides what a few packets are.
+    let (at, of) = Some(said(1)).filter(|(at, of)| at != of).unwrap_or_else(|| said(3));
+    incomplete(format!("ends after {at} of {of}"))
 }
 
 /// It stops before anything could be read of it.

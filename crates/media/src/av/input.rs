@@ -173,6 +173,19 @@ impl<'h> Input<'h> {
         unsafe { Parameters::of_source(self.parameters(index)) }
     }
 
+    /// The codec's own header.
+    pub(super) fn extradata(&self, index: usize) -> &[u8] {
+        // SAFETY: null or alive as long as `self`.
+        let Some(parameters) = (unsafe { self.parameters(index).as_ref() }) else { return &[] };
+        match usize::try_from(parameters.extradata_size) {
+            // SAFETY: libav keeps so many bytes there.
+            Ok(size) if !parameters.extradata.is_null() => unsafe {
+                std::slice::from_raw_parts(parameters.extradata.cast_const(), size)
+            },
+            _ => &[],
+        }
+    }
+
     /// The index of one stream, as far as it is known: (position, bytes, time), in order of time.
     pub(super) fn index(&self, index: usize) -> Vec<(u64, u64, i64)> {
         let Some(stream) = self.stream(index) else { return Vec::new() };

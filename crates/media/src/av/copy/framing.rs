@@ -76,20 +76,39 @@ fn opus_samples(packet: &[u8]) -> Option<u32> {
 
 /// RFC 9639, 9.1: the block's size; and the checksum over the whole frame, which makes nothing of it.
 fn flac_samples(frame: &[u8]) -> Option<u32> {
-    if frame.len() < 6 || frame[0] != 0xff || frame[1] & 0xfe != 0xf8 || crc16(frame) != 0 {
+    (crc16(frame) == 0).then(|| flac_head(frame)).flatten().map(|(_, samples)| samples)
+}
+
+/// The number of a frame, and its samples.
+fn flac_head(frame: &[u8]) -> Option<(u64, u32)> {
+    if frame.len() < 6 || frame[0] != 0xff || frame[1] & 0xfe != 0xf8 {
         return None;
     }
     // The coded number has as many bytes as its first has leading ones, as in UTF-8.
-    let coded = (frame[4].leading_ones() as usize).max(1);
-    let after = frame.get(4 + coded..4 + coded + 2)?;
-    match frame[2] >> 4 {
-        1 => Some(192),
-        size @ 2..=5 => Some(144 << size),
-        6 => Some(u32::from(after[0]) + 1),
-        7 => Some(u32::from(u16::from_be_bytes([after[0], after[1]])) + 1),
-        size @ 8..=15 => Some(1 << size),
-        _ => None,
-    }
+    let ones = frame[4].leading_ones();
+    let coded = frame.get(4..4 + (ones as usize).max(1))?;
+    let first = if ones > 6 { 0 } else { coded[0] << ones >> ones };
+    let number =
+        coded[1..].iter().fold(u64::from(first), |number, byte| number << 6 | u64::from(byte & 0x3f));
+    let after = frame.get(4 + coded.len()..4 + coded.len() + 2)?;
+    let samples = match frame[2] >> 4 {
+        1 => 192,
+        size @ 2..=5 => 144 << size,
+        6 => u32::from(after[0]) + 1,
+        7 => u32::from(u16::from_be_bytes([after[0], after[1]])) + 1,
+        size @ 8..=15 => 1 << size,
+        _ => return None,
+    };
+    Some((number, samples))
+}
+
+/// How many samples there are up to the end of this frame of FLAC, by its number (RFC 9639, 9.1.5).
+pub(in super::super) fn flac_end(frame: &[u8], streaminfo: &[u8]) -> Option<u64> {
+    let (number, samples) = flac_head(frame)?;
+    let counts_samples = frame[1] & 1 == 1;
+    let block = u64::from(u16::from_be_bytes(streaminfo.get(2..4)?.try_into().ok()?));
+    let begin = if counts_samples { number } else { number.checked_mul(block)? };
+    begin.checked_add(samples.into())
 }
 
 fn crc16(bytes: &[u8]) -> u32 {
@@ -137,6 +156,29 @@ impl Drop for Blocks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_of_flac_says_where_it_ends() {
+        /// Blocks of 4096 samples.
+        const STREAMINFO: [u8; 4] = [0x10, 0, 0x10, 0];
+        for (frame, expected) in [
+            (&[0xff, 0xf8, 0xc9, 0xa8, 0x00, 0x11, 0x22][..], Some(4096)),
+            (&[0xff, 0xf8, 0xc9, 0xa8, 0x7f, 0x11, 0x22], Some(128 * 4096)),
+            (&[0xff, 0xf8, 0xc9, 0xa8, 0xc2, 0x80, 0x11, 0x22], Some(129 * 4096)),
+            (&[0xff, 0xf8, 0x79, 0xa8, 0xe2, 0x82, 0xac, 0x00, 0xff, 0x11], Some(8364 * 4096 + 256)),
+            (
+                &[0xff, 0xf9, 0xc9, 0xa8, 0xfe, 0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x11, 0x22],
+                Some((1 << 30) + 4096),
+            ),
+            (&[0xff, 0xf8, 0x09, 0xa8, 0x00, 0x11, 0x22], None),
+            (&[0xff, 0xf8, 0xc9, 0xa8, 0xc2], None),
+            (&[0xff; 20], None),
+            (&[], None),
+        ] {
+            assert_eq!(flac_end(frame, &STREAMINFO), expected, "{frame:x?}");
+        }
+        assert_eq!(flac_end(&[0xff, 0xf8, 0xc9, 0xa8, 0x00, 0x11, 0x22], &[]), None);
+    }
 
     #[test]
     fn opus_says_its_length() {

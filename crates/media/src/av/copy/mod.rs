@@ -10,4 +10,6 @@ mod mp3;
 mod plan;
 
 pub(super) use copier::{Outcome, copy};
+pub(super) use framing::flac_end;
+pub(super) use mp3::FrameHead;
 pub(super) use plan::plan;

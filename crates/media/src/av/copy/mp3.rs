@@ -19,13 +19,13 @@ const LAME_BYTES: usize = 36;
 
 /// What a frame's first four bytes say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FrameHead {
+pub(in super::super) struct FrameHead {
     raw: [u8; 4],
 }
 
 impl FrameHead {
     /// Reads it; `None` if it is none, or of free format.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(in super::super) fn parse(bytes: &[u8]) -> Option<Self> {
         let raw: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
         let is_layer_3 = raw[0] == 0xff && raw[1] & 0xe6 == 0xe2;
         let is_known = raw[1] & 0x18 != 0x08 && raw[2] & 0x0c != 0x0c;
@@ -69,7 +69,8 @@ impl FrameHead {
             && is_mono(self) == is_mono(other)
     }
 
-    fn side_info_bytes(self) -> usize {
+    /// Bytes between the head and the sound.
+    pub(in super::super) fn side_info_bytes(self) -> usize {
         match (self.is_mpeg1(), self.raw[3] >> 6 == 3) {
             (true, false) => 32,
             (true, true) | (false, false) => 17,

@@ -2,6 +2,8 @@
 
 use domain::{FailureCode, Retry};
 
+use super::copies::remade;
+use super::damage::packets;
 use super::*;
 
 #[test]
@@ -46,6 +48,106 @@ fn bad_files_fail_by_name() {
         let said = failure.public.details.clone().unwrap_or_default();
         assert_eq!((failure.public.code, failure.retry), (code, Retry::Never), "{name}: {failure}");
         assert!(said.contains(details), "{name} says: {failure}");
+    }
+}
+
+/// A minute of sound, and where its last packets begin.
+fn minute(name: &str, codec: &str) -> (tempfile::TempDir, std::path::PathBuf, Vec<usize>) {
+    let (folder, path) =
+        remade(name, &format!("-stream_loop 9 -i @cd.wav -ac 1 -ar 16000 -map_metadata -1 -c:a {codec}"));
+    let begins = packets(&path).into_iter().map(|(at, _)| at).collect();
+    (folder, path, begins)
+}
+
+/// Containers whose headers count what there is.
+const COUNTED: [(&str, &str); 10] = [
+    ("minute.mp3", "libmp3lame -b:a 64k"),
+    ("minute.flac", "flac"),
+    ("minute.wv", "wavpack"),
+    ("minute.aiff", "pcm_s16be"),
+    ("minute.au", "pcm_s16be"),
+    ("minute.wav", "pcm_s16le"),
+    ("minute.w64", "pcm_s16le"),
+    ("minute.caf", "pcm_s16be"),
+    ("minute.mkv", "libopus -b:a 64k"),
+    ("minute.m4a", "aac -b:a 64k -movflags +faststart"),
+];
+
+#[test]
+fn three_packets_of_a_minute_may_not_be_missing_at_its_end() {
+    for (name, codec) in COUNTED {
+        let (_folder, path, begins) = minute(name, codec);
+        let whole = std::fs::read(&path).expect("a file");
+        let own = match name {
+            "minute.mp3" => AudioFormat::Mp3,
+            "minute.flac" => AudioFormat::Flac,
+            "minute.mkv" => AudioFormat::Opus,
+            "minute.m4a" => AudioFormat::Aac,
+            _ => AudioFormat::Wav,
+        };
+        // Before the third packet from the end, and within it.
+        for more in [0, 40] {
+            let end = begins[begins.len() - 3] + more;
+            std::fs::write(&path, &whole[..end]).expect("written");
+            for format in [AudioFormat::Flac, own] {
+                let into = tempfile::NamedTempFile::new().expect("a result's file");
+                let output = OutputSpec::plain(format);
+                let made = run(&mut FileHost::open(&path), output, AvLimits::default(), into.path());
+                let failure = made.expect_err(name);
+                assert_eq!(failure.public.code, FailureCode::InvalidVideo, "{name}: {failure}");
+                let said = failure.public.details.unwrap_or_default();
+                let (at, of) = said.split_once(" s of ").unwrap_or_else(|| panic!("{name} says: {said}"));
+                let secs = |text: &str| -> f64 {
+                    text.trim_start_matches("ends after ").trim_end_matches(" s").parse().expect("seconds")
+                };
+                let missing = secs(of) - secs(at);
+                // Packets of wavpack are long.
+                let most = if name == "minute.wv" { 15.0 } else { 0.5 };
+                assert!((60.0..60.2).contains(&secs(of)), "{name} says: {said}");
+                assert!((0.01..most).contains(&missing), "{name} says: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fragment_that_is_listed_may_not_be_missing() {
+    let whole = std::fs::read(sample("listed.mp4")).expect("a sample");
+    let last = whole.windows(4).rposition(|name| name == b"moof").expect("fragments") - 4;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("cut.mp4");
+    for end in [last, last + 20] {
+        std::fs::write(&path, &whole[..end]).expect("written");
+        for format in [AudioFormat::Wav, AudioFormat::Aac] {
+            let into = tempfile::NamedTempFile::new().expect("a result's file");
+            let output = OutputSpec::plain(format);
+            let made = run(&mut FileHost::open(&path), output, AvLimits::default(), into.path());
+            let said = made.expect_err("its end is missing").public.details.unwrap_or_default();
+            assert!(said.starts_with("ends after 5.") && said.contains(" of 6.0"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn what_is_damaged_inside_is_no_end() {
+    for (name, codec) in COUNTED {
+        let (_folder, path, begins) = minute(name, codec);
+        let mut bytes = std::fs::read(&path).expect("a file");
+        // Heads and all, but for WavPack's, without which libav finds no other.
+        let head = if name == "minute.wv" { 32 } else { 0 };
+        let last = begins.len() - 1;
+        for at in [3, last / 3, last / 2, last].map(|at| begins[at] + head) {
+            let end = bytes.len().min(at + 60);
+            bytes[at..end].fill(0xff);
+        }
+        std::fs::write(&path, &bytes).expect("written");
+        let into = tempfile::NamedTempFile::new().expect("a result's file");
+        let output = OutputSpec::plain(AudioFormat::Wav);
+        let limits = AvLimits { max_damaged_percent: 40, ..AvLimits::default() };
+        let made = run(&mut FileHost::open(&path), output, limits, into.path());
+        let made = made.unwrap_or_else(|failure| panic!("{name}: {failure}"));
+        let least = if name == "minute.wv" { 40.0 } else { 59.6 };
+        assert!(made.duration_secs() > least, "{name}: {} s", made.duration_secs());
     }
 }
 

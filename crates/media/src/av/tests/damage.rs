@@ -5,7 +5,7 @@ use domain::FailureCode;
 use super::*;
 
 /// Where ffprobe finds the packets of the first audio stream: position and size.
-fn packets(path: &Path) -> Vec<(usize, usize)> {
+pub(super) fn packets(path: &Path) -> Vec<(usize, usize)> {
     let mut ffprobe = Command::new("ffprobe");
     ffprobe.args(["-v", "error", "-select_streams", "a:0", "-show_entries", "packet=size,pos"]);
     let text = String::from_utf8(output_of(ffprobe.args(["-of", "csv=p=0"]).arg(path))).expect("text");

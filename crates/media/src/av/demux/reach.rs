@@ -1,0 +1,69 @@
+//! How far the packets reach, and whether that is as far as the header says.
+
+use domain::Failure;
+
+use super::super::copy::flac_end;
+use super::super::failures;
+use super::super::packet::Packet;
+use super::Demux;
+
+/// One packet, and what a clock rounds off it.
+const ONE_PACKET: f64 = 1.01;
+
+impl Demux<'_> {
+    /// Notes how far a packet reaches.
+    pub(super) fn reach(&mut self, packet: &Packet) {
+        if packet.stream() != self.track.index && !self.watches_all() {
+            return;
+        }
+        // The containers that are watched as a whole count alike in all their streams.
+        let time_base = self.track.time_base;
+        if let Some(time) = packet.time() {
+            let duration = packet.duration().unwrap_or(0);
+            let end = time_base.secs(time.saturating_add(duration));
+            let origin = *self.origin_secs.get_or_insert(time_base.secs(time).min(end));
+            let end =
+                if self.input.container() == "flac" { self.flac_end_secs(packet) } else { end - origin };
+            self.reach_secs = self.reach_secs.max(end);
+            self.longest_packet_secs = self.longest_packet_secs.max(time_base.secs(duration));
+        }
+    }
+
+    /// FLAC's frames are numbered, and have no other clock: libav's stands still where a frame's head is damaged.
+    fn flac_end_secs(&self, frame: &Packet) -> f64 {
+        let samples = flac_end(frame.bytes(), self.input.extradata(self.track.index));
+        samples.map_or(0.0, |samples| samples as f64 / f64::from(self.track.rate.max(1)))
+    }
+
+    /// flv, asf and playlists say only how long the whole is, so the picture is read along to see whether it is all
+    /// there.
+    pub(super) fn watches_all(&self) -> bool {
+        let is_listed = self.input.is_stream() && self.input.container() == "ts";
+        is_listed || matches!(self.input.container(), "flv" | "asf")
+    }
+
+    /// Once all is read and `heard_secs` of sound came of it: fails if the file ends before it should.
+    pub(in super::super) fn check_end(&self, heard_secs: f64) -> Result<(), Failure> {
+        let is_by_clock = self.is_counted || self.watches_all();
+        let reached = if is_by_clock { self.reach_secs.max(heard_secs) } else { heard_secs };
+        if let Some(expected) = self.expected_secs
+            && reached + self.slack_secs(expected) < expected
+        {
+            return Err(failures::truncated(reached, expected));
+        }
+        // A recording of a broadcast begins and ends wherever it was cut.
+        let is_stream = self.is_endless
+            || matches!(self.input.container(), "ts" | "mpeg" | "mp3" | "aac" | "ac3" | "eac3" | "dts");
+        if self.ending.is_torn && !is_stream { Err(failures::torn(heard_secs)) } else { Ok(()) }
+    }
+
+    /// What may be missing at the end. Where packets are counted, the last may be damaged, or be none: of some mp3 the
+    /// header is counted too. Others say how long the picture is, or round.
+    fn slack_secs(&self, expected: f64) -> f64 {
+        if self.is_counted {
+            return ONE_PACKET * self.longest_packet_secs;
+        }
+        let listed = self.input.playlist().map_or(0.0, |playlist| playlist.slack_secs);
+        (expected * 0.01).max(0.5) + listed
+    }
+}
