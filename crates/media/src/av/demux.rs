@@ -5,6 +5,7 @@ mod opening;
 mod reach;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use domain::{Failure, Span};
 
@@ -41,6 +42,8 @@ pub(super) struct Demux<'h> {
     /// The end of what was read of any stream that is watched.
     reach_secs: f64,
     longest_packet_secs: f64,
+    /// What the picture's clock went through without a jump, where it is watched.
+    picture: Option<Range<f64>>,
     origin_secs: Option<f64>,
     edges: Edges,
     ending: Ending,

@@ -220,6 +220,7 @@ impl<'h> Playback<'h> {
         }
         self.tally.count(&frame, &shape)?;
         let at = frame.time().map(|time| self.demux.track().time_base.secs(time));
+        self.timeline.follow(self.demux.picture());
         self.silence = self.timeline.place(at, frame.samples(), shape.rate);
         self.ready = Some(frame);
         match self.next_silence()? {

@@ -1,5 +1,7 @@
 //! Where samples belong: silence for what is missing, so that the sound lines up with the picture.
 
+use std::ops::Range;
+
 use super::demux::Demux;
 
 /// A first sound later than this is preceded by silence where the container's clock is too coarse to tell samples apart:
@@ -7,8 +9,11 @@ use super::demux::Demux;
 const LATE_SECS: f64 = 0.020;
 /// A hole longer than this is filled; less is jitter of timestamps (Matroska counts milliseconds).
 const GAP_SECS: f64 = 0.050;
-/// The longest hole taken for one where the container's clock may jump (broadcasts); libav's own threshold.
+/// The longest hole taken for one where the container's clock may jump (broadcasts), unless the picture shows that it did
+/// not; libav's own threshold.
 const JUMP_SECS: f64 = 10.0;
+/// The picture may be so far from the sound that comes at the same place.
+const APART_SECS: f64 = 2.0;
 /// The longest hole taken for one elsewhere: a recording whose microphone was off.
 const HOLE_SECS: f64 = 3600.0;
 
@@ -18,8 +23,10 @@ pub(super) struct Timeline {
     zero_secs: Option<f64>,
     /// How late a first sound may be that still counts as on time.
     late_secs: f64,
-    /// The longest hole that is taken for one; a longer one is a jump of the clock.
+    /// The longest hole that is taken for one; a longer one is a jump of the clock. 0 where no two times belong together.
     max_gap_secs: f64,
+    /// When the picture played without a break, where that is known.
+    picture: Option<Range<f64>>,
     /// When the next sample is due by the timestamps' clock.
     due_secs: Option<f64>,
     /// Seconds that were put out, silence included.
@@ -41,7 +48,12 @@ impl Timeline {
     }
 
     fn new(zero_secs: Option<f64>, late_secs: f64, max_gap_secs: f64) -> Self {
-        Self { zero_secs, late_secs, max_gap_secs, due_secs: None, length_secs: 0.0 }
+        Self { zero_secs, late_secs, max_gap_secs, picture: None, due_secs: None, length_secs: 0.0 }
+    }
+
+    /// Says when the picture played without a break, as far as it has come: its clock is that of the sound.
+    pub(super) fn follow(&mut self, picture: Option<&Range<f64>>) {
+        self.picture = picture.cloned();
     }
 
     /// Places `samples` samples at `rate` Hz that say to play at `at_secs`, and returns how many samples of silence
@@ -63,12 +75,21 @@ impl Timeline {
     }
 
     fn missing_before(&self, at: f64) -> f64 {
-        let (hole, threshold) = match (self.due_secs, self.zero_secs) {
-            (Some(due), _) => (at - due, GAP_SECS),
-            (None, Some(zero)) => (at - zero, self.late_secs),
+        let (from, threshold, most) = match (self.due_secs, self.zero_secs) {
+            (Some(due), _) if self.plays_on(due, at) => (due, GAP_SECS, HOLE_SECS),
+            (Some(due), _) => (due, GAP_SECS, self.max_gap_secs),
+            // Both times are of one beginning, so that no jump lies between them.
+            (None, Some(zero)) => (zero, self.late_secs, HOLE_SECS),
             (None, None) => return 0.0,
         };
-        if hole > threshold && hole <= self.max_gap_secs { hole } else { 0.0 }
+        let hole = at - from;
+        if self.max_gap_secs > 0.0 && hole > threshold && hole <= most { hole } else { 0.0 }
+    }
+
+    /// Whether the picture went on from `due` to `at`.
+    fn plays_on(&self, due: f64, at: f64) -> bool {
+        let is_there = |run: &Range<f64>| run.start <= due + APART_SECS && run.end >= at - APART_SECS;
+        self.picture.as_ref().is_some_and(is_there)
     }
 
     /// Goes on at `at_secs` by the timestamps' clock, with `length_secs` of sound before it taken as put out.
@@ -106,11 +127,32 @@ mod tests {
             ),
         ];
         for (name, zero, frames) in cases {
-            let mut timeline = Timeline::new(zero, LATE_SECS, 10.0);
+            let mut timeline = Timeline::new(zero, LATE_SECS, JUMP_SECS);
             for (at, expected) in frames {
                 assert_eq!(timeline.place(*at, 100, 1000), *expected, "{name} at {at:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_clock_that_may_jump_is_believed_where_the_picture_went_along_or_both_begin() {
+        for (name, picture, expected) in [
+            ("the picture played on", Some(0.0..24.9), 24_900),
+            ("it is a little behind", Some(1.0..23.5), 24_900),
+            ("it jumped too", Some(25.0..25.1), 0),
+            ("it stands still", Some(0.0..10.0), 0),
+            ("nobody looks", None, 0),
+        ] {
+            let mut timeline = Timeline::new(Some(0.0), LATE_SECS, JUMP_SECS);
+            assert_eq!(timeline.place(Some(0.0), 100, 1000), 0);
+            timeline.follow(picture.as_ref());
+            assert_eq!(timeline.place(Some(25.0), 100, 1000), expected, "{name}");
+        }
+        assert_eq!(Timeline::new(Some(1.4), LATE_SECS, JUMP_SECS).place(Some(13.4), 100, 1000), 12_000);
+        // Of a playlist with discontinuities no two times are of one clock.
+        let mut broken = Timeline::new(Some(0.0), LATE_SECS, 0.0);
+        broken.follow(Some(&(0.0..99.0)));
+        assert_eq!((broken.place(Some(5.0), 100, 1000), broken.place(Some(9.0), 100, 1000)), (0, 0));
     }
 
     /// A clock that is wrong by 0.01 %, over 20 minutes.

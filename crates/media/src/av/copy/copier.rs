@@ -205,6 +205,7 @@ impl<'h> Copier<'h> {
         let time = packet
             .time()
             .map(|time| self.demux.track().time_base.secs(time) + f64::from(dropped) / f64::from(rate));
+        self.timeline.follow(self.demux.picture());
         self.missing += self.timeline.place(time, heard, rate);
         self.heard += u64::from(heard);
         let tolerance = if self.plan.is_lossless() { 0 } else { u64::from(dropped + heard) };

@@ -56,6 +56,7 @@ impl<'h> Demux<'h> {
             skip: None,
             reach_secs: 0.0,
             longest_packet_secs: 0.0,
+            picture: None,
             origin_secs: None,
             is_endless,
             ending: Ending::default(),
@@ -81,7 +82,7 @@ impl<'h> Demux<'h> {
         }
         self.input.keep_only(&both);
         self.zero_secs = self.first_picture(tracks, videos)?;
-        if !self.watches_all() {
+        if !self.watches_all() && !self.watches_picture() {
             self.input.keep_only(&[self.track.index]);
             self.plan();
         }

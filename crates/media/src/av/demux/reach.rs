@@ -1,5 +1,7 @@
 //! How far the packets reach, and whether that is as far as the header says.
 
+use std::ops::Range;
+
 use domain::Failure;
 
 use super::super::copy::flac_end;
@@ -7,13 +9,19 @@ use super::super::failures;
 use super::super::packet::Packet;
 use super::Demux;
 
+/// A picture that stands still for longer may as well be a clock that jumped.
+const MOST_BETWEEN_PICTURES_SECS: f64 = 2.0;
 /// One packet, and what a clock rounds off it.
 const ONE_PACKET: f64 = 1.01;
 
 impl Demux<'_> {
     /// Notes how far a packet reaches.
     pub(super) fn reach(&mut self, packet: &Packet) {
-        if packet.stream() != self.track.index && !self.watches_all() {
+        let is_other = packet.stream() != self.track.index;
+        if is_other && self.watches_picture() {
+            self.watch(packet);
+        }
+        if is_other && !self.watches_all() {
             return;
         }
         // The containers that are watched as a whole count alike in all their streams.
@@ -33,6 +41,26 @@ impl Demux<'_> {
     fn flac_end_secs(&self, frame: &Packet) -> f64 {
         let samples = flac_end(frame.bytes(), self.input.extradata(self.track.index));
         samples.map_or(0.0, |samples| samples as f64 / f64::from(self.track.rate.max(1)))
+    }
+
+    /// Follows the picture's clock, to tell a hole in the sound from a jump of all clocks.
+    fn watch(&mut self, packet: &Packet) {
+        let Some(at) = packet.time().map(|time| self.track.time_base.secs(time)) else { return };
+        match &mut self.picture {
+            // Pictures come in the order in which they are decoded.
+            Some(run) if (at - run.end).abs() <= MOST_BETWEEN_PICTURES_SECS => run.end = run.end.max(at),
+            run => *run = Some(at..at),
+        }
+    }
+
+    /// Where every byte is read anyway and clocks may jump, the picture is read along to say whether they did.
+    pub(super) fn watches_picture(&self) -> bool {
+        matches!(self.input.container(), "ts" | "mpeg")
+    }
+
+    /// From when to when the picture played without a break, as far as it was read.
+    pub(in super::super) fn picture(&self) -> Option<&Range<f64>> {
+        self.picture.as_ref()
     }
 
     /// flv, asf and playlists say only how long the whole is, so the picture is read along to see whether it is all
