@@ -10,7 +10,7 @@ use domain::{AudioFormat, Extracted, Failure, Loudness, LoudnessReport, OutputSp
 use super::ffi::{AvError, Frame, Shape};
 use super::levelled::{Levelled, Outcome, unmeasured};
 use super::loudness::{Heard, Level, Meter};
-use super::pipeline::{self, Again, Sink, Wish, play};
+use super::pipeline::{self, Again, Sink, play};
 use super::playback::Playback;
 use super::{AvLimits, Host, codec, failures, rehear};
 
@@ -24,9 +24,8 @@ pub(super) fn normalize(
 ) -> Result<Extracted, Failure> {
     let heard = measure(Playback::open(host, limits, output)?, output)?;
     let Some(first) = Level::of(&heard, target) else {
-        let mut again = Again(host);
-        let playback = Playback::open(&mut again, limits, output)?;
-        let extracted = pipeline::encode(playback, Wish { output, most_kbps: None }, limits, into)?;
+        let as_it_is = OutputSpec { normalize: None, ..output.clone() };
+        let extracted = pipeline::copy_or_encode(&mut Again(host), &as_it_is, limits, into)?;
         return Ok(Extracted { loudness: Some(LoudnessReport::Unmeasurable), ..extracted });
     };
     let mut order = Order { host: Again(host), output, limits, into: &into, heard: &heard };

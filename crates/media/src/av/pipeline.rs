@@ -36,7 +36,8 @@ pub(super) struct Wish<'a> {
     pub(super) most_kbps: Option<f64>,
 }
 
-fn copy_or_encode(
+/// Copies it if it may, and encodes it as it is if not.
+pub(super) fn copy_or_encode(
     host: &mut dyn Host,
     output: &OutputSpec,
     limits: &AvLimits,
@@ -107,7 +108,7 @@ pub(super) fn play(playback: &mut Playback<'_>, sink: &mut dyn Sink, step: Step)
 }
 
 /// Encodes it as it is.
-pub(super) fn encode(
+fn encode(
     mut playback: Playback<'_>,
     wish: Wish<'_>,
     limits: &AvLimits,

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use domain::{ChannelCount, LoudnessReport, MeasuredLoudness, Span};
+use domain::{ChannelCount, LoudnessReport, MeasuredLoudness, Method, Span};
 
+use super::copies::{extract_file, remade};
 use super::*;
 
 /// Nothing here may be off by more, LU and dB.
@@ -197,4 +198,12 @@ fn what_cannot_be_measured_is_left_as_it_is() {
         let read = |made: &Made| std::fs::read(made.file.path()).expect("a result to read");
         assert_eq!(read(&made), read(&extract(name, plain)), "{name}");
     }
+}
+
+#[test]
+fn what_cannot_be_measured_is_copied_where_it_could_be_without() {
+    let (_folder, silence) = remade("silence.mp3", "-i @silence.wav -c:a libmp3lame -b:a 64k");
+    let asked = OutputSpec { normalize: Some(Loudness::default()), ..OutputSpec::plain(AudioFormat::Mp3) };
+    let made = extract_file(&silence, asked).result;
+    assert_eq!((made.method, made.loudness), (Method::Copy, Some(LoudnessReport::Unmeasurable)));
 }
