@@ -31,6 +31,10 @@ impl Codec {
             .into_iter()
             .map(|factor| Encoding { spending: Spending::Average(near(factor)), ..*encoding })
             .find_map(|encoding| Self::try_open(&encoding, source).ok())
+            // Less than it can keep to is left to its lowest quality, which spends next to nothing on next to nothing.
+            .or_else(|| {
+                Self::try_open(&Encoding { spending: Spending::Steps(-1.0), ..*encoding }, source).ok()
+            })
             .map_or(first, Ok)
     }
 

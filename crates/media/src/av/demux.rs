@@ -20,6 +20,9 @@ use super::{container, failures};
 /// So many failed reads on end are the end of what can be read.
 const MOST_FAULTS_ON_END: u32 = 64;
 
+/// How much further than to the end of a part is read: packets that decoders hold back, sound that begins early.
+const BEYOND_SECS: f64 = 2.0;
+
 /// One track of an opened container.
 pub(super) struct Demux<'h> {
     input: Input<'h>,
@@ -54,6 +57,8 @@ pub(super) struct Demux<'h> {
 struct Ending {
     is_torn: bool,
     faults: u32,
+    /// Once it has come: whether it is where nothing can be read any more. It is not asked for again.
+    met: Option<bool>,
 }
 
 impl<'h> Demux<'h> {
@@ -79,6 +84,11 @@ impl<'h> Demux<'h> {
         Ok(Some(packet))
     }
 
+    /// Where what was asked for is over for certain, on the track's clock.
+    pub(super) fn until_secs(&self) -> Option<f64> {
+        self.span.end_secs.map(|end| end + self.zero_secs.unwrap_or(0.0) + BEYOND_SECS)
+    }
+
     /// What is to be left out from here on.
     pub(super) fn skip(&self) -> Option<&Skip> {
         self.skip.as_ref()
@@ -88,6 +98,7 @@ impl<'h> Demux<'h> {
     pub(super) fn go_on(&mut self) -> Result<(), Failure> {
         let Some(skip) = self.skip.take() else { return Ok(()) };
         self.waiting.clear();
+        self.ending.met = None;
         let sought = self.input.seek(self.track.index, skip.from_ticks);
         sought.map_err(|cause| {
             self.input.unless_gone(failures::damaged(format!("no way to its part: {cause}")))
@@ -111,6 +122,10 @@ impl<'h> Demux<'h> {
     /// The next packet of any kept stream; what cannot be read is skipped.
     fn read_any(&mut self) -> Result<Option<Packet>, Failure> {
         let out_of_memory = |cause| failures::internal("a packet", cause);
+        if let Some(is_unreadable) = self.ending.met {
+            self.ending.is_torn |= is_unreadable;
+            return Ok(None);
+        }
         let mut packet = Packet::new().map_err(out_of_memory)?;
         for _ in 0..MOST_FAULTS_ON_END {
             match self.input.read(&mut packet) {
@@ -119,12 +134,16 @@ impl<'h> Demux<'h> {
                     return Ok(Some(packet));
                 }
                 Err(_) if self.input.is_gone() => return Err(failures::gone()),
-                Err(AvError::END) => return Ok(None),
+                Err(AvError::END) => {
+                    self.ending.met = Some(false);
+                    return Ok(None);
+                }
                 Err(AvError::MEMORY) => return Err(out_of_memory(AvError::MEMORY)),
                 Err(AvError::AGAIN) => {}
                 Err(_) => self.ending.faults += 1,
             }
         }
+        self.ending.met = Some(true);
         self.ending.is_torn = true;
         Ok(None)
     }
@@ -191,9 +210,4 @@ impl<'h> Demux<'h> {
     pub(super) fn samples(&self, rate: u32) -> Option<u64> {
         self.edges.samples(&self.track, rate)
     }
-}
-
-/// What a header's duration may be wrong by.
-fn slack(expected: f64) -> f64 {
-    (expected * 0.01).max(0.5)
 }

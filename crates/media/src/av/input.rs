@@ -173,6 +173,13 @@ impl<'h> Input<'h> {
         unsafe { Parameters::of_source(self.parameters(index)) }
     }
 
+    /// Average kbit/s of one stream, where the header says it.
+    pub(super) fn said_kbps(&self, index: usize) -> Option<f64> {
+        // SAFETY: null or alive as long as `self`.
+        let bits = unsafe { self.parameters(index).as_ref()?.bit_rate };
+        (bits > 0).then(|| bits as f64 / 1000.0)
+    }
+
     /// The codec's own header.
     pub(super) fn extradata(&self, index: usize) -> &[u8] {
         // SAFETY: null or alive as long as `self`.

@@ -291,12 +291,6 @@ impl Parameters {
         // SAFETY: as above, and it is borrowed by nobody else.
         unsafe { std::slice::from_raw_parts_mut((*self.0).extradata, size) }
     }
-
-    /// Average bits a second, where the container says it; 0 where it does not.
-    pub(super) fn bits_a_sec(&self) -> i64 {
-        // SAFETY: the parameters are ours.
-        unsafe { (*self.0).bit_rate }
-    }
 }
 
 impl Drop for Parameters {

@@ -29,13 +29,6 @@ pub(super) fn extract(order: AvOrder, host: &mut dyn Host) -> Result<Extracted, 
     normalize::normalize(host, &output, target, &limits, into)
 }
 
-/// What the encoder is to make.
-pub(super) struct Wish<'a> {
-    pub(super) output: &'a OutputSpec,
-    /// What the source spent, where it is of the same lossy codec: more would be wasted.
-    pub(super) most_kbps: Option<f64>,
-}
-
 /// Copies it if it may, and encodes it as it is if not.
 pub(super) fn copy_or_encode(
     host: &mut dyn Host,
@@ -44,10 +37,9 @@ pub(super) fn copy_or_encode(
     into: Rc<File>,
 ) -> Result<Extracted, Failure> {
     let mut demux = Demux::open(host, limits, output)?;
-    let as_it_is = Wish { output, most_kbps: None };
     let Some(plan) = copy::plan(&mut demux, output)? else {
         demux.input().host().once();
-        return encode(Playback::of(demux, limits, output)?, as_it_is, limits, into);
+        return encode(Playback::of(demux, limits, output)?, output, limits, into);
     };
     if output.preserve_metadata {
         demux.look_at_first()?;
@@ -55,10 +47,9 @@ pub(super) fn copy_or_encode(
     let tags = Tags::read(&mut demux, output, limits);
     match copy::copy(plan, demux, tags, limits, Rc::clone(&into))? {
         Outcome::Copied(extracted) => Ok(extracted),
-        Outcome::Unfit(most_kbps) => {
+        Outcome::Unfit => {
             restart(&into).map_err(|cause| failures::unwritten(&cause))?;
-            let wish = Wish { most_kbps, ..as_it_is };
-            encode(Playback::open(&mut Again(host), limits, output)?, wish, limits, into)
+            encode(Playback::open(&mut Again(host), limits, output)?, output, limits, into)
         }
     }
 }
@@ -110,15 +101,12 @@ pub(super) fn play(playback: &mut Playback<'_>, sink: &mut dyn Sink, step: Step)
 /// Encodes it as it is.
 fn encode(
     mut playback: Playback<'_>,
-    wish: Wish<'_>,
+    output: &OutputSpec,
     limits: &AvLimits,
     into: Rc<File>,
 ) -> Result<Extracted, Failure> {
-    let mut encoding = decide(&playback, wish.output)?;
-    if let Some(most_kbps) = wish.most_kbps {
-        encoding = quality::within(encoding, most_kbps);
-    }
-    let mut encoder = encoder(&mut playback, &encoding, wish.output, limits, into)?;
+    let encoding = decide(&playback, output)?;
+    let mut encoder = encoder(&mut playback, &encoding, output, limits, into)?;
     play(&mut playback, &mut encoder, Step::Extracting)?;
     finish(encoder, &encoding, playback.damaged_packets())
 }
@@ -172,7 +160,8 @@ pub(super) fn shape(playback: &Playback<'_>) -> Result<Shape, Failure> {
 pub(super) fn decide(playback: &Playback<'_>, output: &OutputSpec) -> Result<Encoding, Failure> {
     let shape = shape(playback)?;
     let given = Given { rate: shape.rate, channels: shape.layout.channels(), depth: playback.depth() };
-    Ok(quality::encoding(given, output))
+    let encoding = quality::encoding(given, output);
+    Ok(playback.spent_kbps().map_or(encoding, |most_kbps| quality::within(encoding, most_kbps)))
 }
 
 /// The host on a second reading: what the source is has been told.

@@ -12,7 +12,7 @@ use super::ffi::{AvError, Frame, Shape};
 use super::packet::Packet;
 use super::part::Part;
 use super::timeline::Timeline;
-use super::{AvLimits, Host, container, failures};
+use super::{AvLimits, Host, container, copy, failures};
 
 /// Silence is put out in pieces of at most so many samples.
 const SILENCE_PIECE: u64 = 8192;
@@ -37,6 +37,8 @@ pub(super) struct Playback<'h> {
     heard: u64,
     flushing: bool,
     tally: Tally,
+    /// kbit/s of a source in the codec of the result.
+    spent_kbps: Option<f64>,
 }
 
 impl<'h> Playback<'h> {
@@ -53,6 +55,7 @@ impl<'h> Playback<'h> {
     pub(super) fn of(mut demux: Demux<'h>, limits: &AvLimits, output: &OutputSpec) -> Result<Self, Failure> {
         let track = demux.track().clone();
         let decoder = Decoder::open(demux.input(), &track)?;
+        let spent_kbps = copy::spent_kbps(&mut demux, output)?;
         let mut playback = Self {
             timeline: Timeline::of(&mut demux),
             part: Part::new(output.span),
@@ -64,6 +67,7 @@ impl<'h> Playback<'h> {
             heard: 0,
             flushing: false,
             tally: Tally::new(limits.clone()),
+            spent_kbps,
         };
         playback.held = playback.decode()?;
         playback.skip()?;
@@ -134,6 +138,11 @@ impl<'h> Playback<'h> {
             Some(AV_SAMPLE_FMT_S32 | AV_SAMPLE_FMT_S32P) => said.unwrap_or(24).clamp(16, 24),
             _ => 24,
         }
+    }
+
+    /// kbit/s of the source, where more would be wasted on the result: both are of one lossy codec.
+    pub(super) fn spent_kbps(&self) -> Option<f64> {
+        self.spent_kbps
     }
 
     /// Seconds that the container promises of the part.

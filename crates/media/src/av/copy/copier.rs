@@ -21,15 +21,13 @@ use super::plan::Plan;
 
 /// Samples before the sound: what an Opus header can say.
 const MOST_PRIMING: u64 = u16::MAX as u64;
-/// So many packets tell a source's bitrate, where its header does not.
-const ENOUGH_PACKETS: u64 = 2000;
 
 /// How it went.
 pub(in super::super) enum Outcome {
     /// The file is complete.
     Copied(Extracted),
-    /// It is to be encoded, at no more than so many kbit/s if the codec is lossy.
-    Unfit(Option<f64>),
+    /// It is to be encoded.
+    Unfit,
 }
 
 /// Why it does not go on.
@@ -71,7 +69,6 @@ struct Copier<'h> {
     /// When the next packet plays, in samples.
     clock: i64,
     heard: u64,
-    packets: u64,
     bytes: u64,
     samples: u64,
     max_samples: u64,
@@ -91,10 +88,7 @@ pub(in super::super) fn copy(
     match copier.run() {
         Ok(extracted) => Ok(Outcome::Copied(extracted)),
         Err(Stop::Failed(failure)) => Err(failure),
-        Err(Stop::Unfit) => {
-            let kbps = if copier.plan.is_lossless() { None } else { copier.kbps()? };
-            Ok(Outcome::Unfit(kbps))
-        }
+        Err(Stop::Unfit) => Ok(Outcome::Unfit),
     }
 }
 
@@ -123,7 +117,6 @@ impl<'h> Copier<'h> {
             missing: 0,
             clock: 0,
             heard: 0,
-            packets: 0,
             bytes: 0,
             samples: 0,
             max_samples: limits.max_decoded_samples,
@@ -172,7 +165,6 @@ impl<'h> Copier<'h> {
 
     /// Counts against the limit: whoever plays the result decodes it.
     fn count(&mut self, packet: &Packet, samples: u32) -> Result<(), Failure> {
-        self.packets += 1;
         self.bytes += packet.size() as u64;
         self.samples += u64::from(samples) * u64::from(self.plan.channels);
         if self.samples > self.max_samples {
@@ -355,20 +347,6 @@ impl<'h> Copier<'h> {
         let secs =
             (self.samples / u64::from(self.plan.channels.max(1))) as f64 / f64::from(self.plan.rate.max(1));
         self.bytes as f64 * 8.0 / secs.max(0.001) / 1000.0
-    }
-
-    /// The source's kbit/s: what its header says, else the average of what was read and of some more.
-    fn kbps(&mut self) -> Result<Option<f64>, Failure> {
-        if let Some(kbps) = self.plan.said_kbps {
-            return Ok(Some(kbps));
-        }
-        while self.packets < ENOUGH_PACKETS {
-            let Some(packet) = self.demux.next()? else { break };
-            if let Some(samples) = self.plan.framing.samples(packet.bytes()) {
-                self.count(&packet, samples)?;
-            }
-        }
-        Ok((self.samples > 0).then(|| self.average_kbps()))
     }
 }
 

@@ -35,8 +35,6 @@ pub(in super::super) struct Plan {
     pub(super) channels: u16,
     /// Average kbit/s beyond which it is no copy that was asked for.
     pub(super) most_kbps: Option<f64>,
-    /// What the header says: kbit/s.
-    pub(super) said_kbps: Option<f64>,
     /// Samples a channel that a FLAC header promises.
     pub(super) promised: Option<u64>,
 }
@@ -71,7 +69,7 @@ pub(in super::super) fn plan(demux: &mut Demux<'_>, output: &OutputSpec) -> Resu
     let wanted = quality::encoding(given, output);
     let is_like = (wanted.rate, wanted.channels) == (given.rate, given.channels);
     let is_as_deep = !matches!(wanted.spending, Spending::Lossless(bits) if bits < given.depth);
-    let said_kbps = Some(parameters.bits_a_sec()).filter(|bits| *bits > 0).map(|bits| bits as f64 / 1000.0);
+    let said_kbps = demux.input().said_kbps(track.index);
     let is_asked = output.bitrate.is_some() || output.quality.is_some();
     let most_kbps = quality::nominal_kbps(&wanted).filter(|_| is_asked).map(|kbps| kbps * NEAR);
     let is_modest = !matches!((said_kbps, most_kbps), (Some(said), Some(most)) if said > most);
@@ -86,13 +84,12 @@ pub(in super::super) fn plan(demux: &mut Demux<'_>, output: &OutputSpec) -> Resu
         rate: given.rate,
         channels: given.channels,
         most_kbps,
-        said_kbps,
         promised: promised.flatten(),
     }))
 }
 
 /// The format whose packets these are.
-fn codec_of(track: &Track) -> Option<AudioFormat> {
+pub(super) fn codec_of(track: &Track) -> Option<AudioFormat> {
     Some(match track.codec.as_str() {
         "mp3" => AudioFormat::Mp3,
         "aac" => AudioFormat::Aac,
@@ -105,7 +102,7 @@ fn codec_of(track: &Track) -> Option<AudioFormat> {
 }
 
 /// How to read its packets, and what they are; `None` if its own header makes no sense.
-fn framing(track: &Track, extradata: &[u8]) -> Option<(Framing, Given)> {
+pub(super) fn framing(track: &Track, extradata: &[u8]) -> Option<(Framing, Given)> {
     let given = Given { rate: track.rate, channels: track.channels, depth: 16 };
     Some(match track.codec.as_str() {
         "mp3" => (Framing::Mp3(None), given),

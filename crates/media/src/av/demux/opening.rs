@@ -15,8 +15,6 @@ use super::{Demux, Ending};
 /// How far to look for the picture's first time: more than any sane interleaving puts between sound and picture.
 const ALIGN_PACKETS: usize = 2_000;
 const ALIGN_BYTES: usize = 8 << 20;
-/// How much further than to the end of a part is read: packets that decoders hold back, sound that begins early.
-const BEYOND_SECS: f64 = 2.0;
 /// A file whose every stream begins later than this was cut from a running broadcast.
 const LIVE_CUT_SECS: f64 = 10.0;
 
@@ -101,7 +99,7 @@ impl<'h> Demux<'h> {
             let index = self.input.index(self.track.index);
             self.skip = Skip::find(&index, &self.track, self.span.start_secs, zero_secs);
         }
-        let until_secs = self.span.end_secs.map(|end| end + zero_secs + BEYOND_SECS);
+        let until_secs = self.until_secs();
         let map = container::byte_map(&mut self.input, &self.track, self.skip.as_ref(), until_secs);
         if !map.is_empty() {
             self.input.plan(map);

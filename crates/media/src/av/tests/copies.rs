@@ -1,7 +1,8 @@
 //! Packets as they were: the ffmpeg command decodes the copy to the very samples of the source.
 
-use domain::Method;
+use domain::{ChannelCount, Method, SampleRate, Span};
 
+use super::damage::packets;
 use super::*;
 
 /// All samples of all channels, as the ffmpeg command decodes and trims them.
@@ -127,6 +128,74 @@ fn what_cannot_be_said_by_the_format_is_encoded_within_the_sources_bitrate() {
         let source = extract(source, OutputSpec::plain(format));
         let (source, kbps) = (source.result.bitrate_kbps(), made.result.bitrate_kbps());
         assert!(kbps <= source + 1, "{name} to {format:?}: {kbps} of {source} kbit/s");
+    }
+}
+
+/// kbit/s of all packets, as ffprobe and ffmpeg count them.
+fn spent(path: &Path) -> f64 {
+    let mut ffprobe = Command::new("ffprobe");
+    ffprobe.args(["-v", "error", "-select_streams", "a:0", "-show_entries", "packet=size", "-of", "csv=p=0"]);
+    let text = String::from_utf8(output_of(ffprobe.arg(path))).expect("text");
+    let size = |line: &str| line.trim_end_matches(',').parse::<usize>().ok();
+    let bytes: usize = text.lines().filter_map(size).sum();
+    bytes as f64 * 8.0 / heard(path).secs / 1000.0
+}
+
+#[test]
+fn no_other_encoding_outspends_its_source() {
+    let span = Span::parse(Some(1.0), Some(5.0)).expect("a part");
+    let variants = |format: AudioFormat| {
+        let plain = spec(format, Quality::Extreme);
+        [
+            ("a part", OutputSpec { span, ..plain.clone() }),
+            ("mono", OutputSpec { channels: Some(ChannelCount::Mono), ..plain.clone() }),
+            (
+                "another rate",
+                OutputSpec { sample_rate: SampleRate::parse(24_000, format).ok(), ..plain.clone() },
+            ),
+            ("another loudness", OutputSpec { normalize: Some(Loudness::default()), ..plain }),
+        ]
+    };
+    for (name, words, format) in [
+        ("sound.mp3", "-i @cd.wav -c:a libmp3lame -b:a 64k", AudioFormat::Mp3),
+        ("variable.mp3", "-i @cd.wav -c:a libmp3lame -q:a 7 -write_xing 0", AudioFormat::Mp3),
+        ("sound.opus", "-i @sound.wav -c:a libopus -b:a 64k", AudioFormat::Opus),
+        ("sound.mkv", "-i @sound.wav -c:a libopus -b:a 64k", AudioFormat::Opus),
+        ("sound.m4a", "-i @cd.wav -c:a aac -b:a 64k", AudioFormat::Aac),
+        (
+            "fragments.mp4",
+            "-i @cd.wav -c:a aac -b:a 64k -movflags +frag_keyframe+empty_moov",
+            AudioFormat::Aac,
+        ),
+        ("sound.ts", "-i @cd.wav -c:a aac -b:a 64k", AudioFormat::Aac),
+        ("sound.latm", "-i @cd.wav -c:a aac -b:a 64k -f latm", AudioFormat::Aac),
+        ("sound.ogg", "-i @cd.wav -c:a libvorbis -b:a 80k", AudioFormat::Ogg),
+    ] {
+        let (_folder, path) = remade(name, words);
+        let most = spent(&path);
+        for (variant, output) in variants(format) {
+            let made = extract_file(&path, output);
+            assert_eq!(made.result.method, Method::Encode, "{variant} of {name}");
+            // Encoders meet a bitrate on average.
+            let kbps = spent(made.file.path());
+            assert!(kbps <= most * 1.08, "{variant} of {name}: {kbps:.1} of {most:.1} kbit/s");
+            assert!(kbps >= most * 0.3, "{variant} of {name}: {kbps:.1} of {most:.1} kbit/s");
+        }
+    }
+}
+
+#[test]
+fn a_source_that_spends_next_to_nothing_is_encoded_all_the_same() {
+    let span = Span::parse(Some(0.5), Some(1.5)).expect("a part");
+    for (name, codec, format) in [
+        ("silence.mp3", "libmp3lame", AudioFormat::Mp3),
+        ("silence.m4a", "aac", AudioFormat::Aac),
+        ("silence.ogg", "libvorbis", AudioFormat::Ogg),
+        ("silence.opus", "libopus", AudioFormat::Opus),
+    ] {
+        let (_folder, path) = remade(name, &format!("-i @silence.wav -c:a {codec}"));
+        let made = extract_file(&path, OutputSpec { span, ..OutputSpec::plain(format) });
+        assert!((made.result.duration_secs() - 1.0).abs() < 0.03, "{name}: {:?}", made.result);
     }
 }
 
