@@ -160,9 +160,15 @@ fn private_options(encoding: &Encoding) -> &'static [(&'static CStr, &'static CS
     }
 }
 
-/// The order of channels that the encoder takes. wav can name any; the others have one order for each number.
+/// The order of channels that the encoder takes. wav and flac can name any, flac in a comment that libav writes and reads
+/// (RFC 9639, 8.6.2); the others have one order for each number.
 pub(super) fn layout(encoding: &Encoding, source: &Layout) -> Layout {
-    if encoding.format == AudioFormat::Wav && source.channels() == encoding.channels {
+    let can_name = match encoding.format {
+        AudioFormat::Wav => true,
+        AudioFormat::Flac => source.is_of_loudspeakers(),
+        _ => false,
+    };
+    if can_name && source.channels() == encoding.channels {
         return source.clone();
     }
     let name = match (encoding.channels, encoding.format) {

@@ -173,6 +173,13 @@ impl Layout {
         self.0.order == sys::AVChannelOrder::AV_CHANNEL_ORDER_NATIVE
     }
 
+    /// Whether WAVEFORMATEXTENSIBLE's mask can say it, which knows 18 places of loudspeakers.
+    pub(super) fn is_of_loudspeakers(&self) -> bool {
+        const PLACES: u64 = 0x3_ffff;
+        // SAFETY: a layout by mask has it there.
+        self.is_named() && unsafe { self.0.u.mask } & !PLACES == 0
+    }
+
     /// What each channel is for, in order.
     pub(super) fn roles(&self) -> Vec<sys::AVChannel> {
         (0..u32::from(self.channels()))
