@@ -5,6 +5,7 @@ mod bad;
 mod copies;
 mod crews;
 mod damage;
+mod documents;
 mod encrypted;
 mod formats;
 mod large;
