@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // libav's packets are reached through raw pointers.
 
 use std::ffi::c_int;
+use std::ops::Range;
 use std::ptr::{self, NonNull};
 
 use ffmpeg_sys_next as sys;
@@ -52,6 +53,18 @@ impl Packet {
     /// Bytes.
     pub(super) fn size(&self) -> usize {
         usize::try_from(self.get().size).unwrap_or(0)
+    }
+
+    /// Holds only these of its bytes.
+    pub(super) fn keep(&mut self, bytes: Range<usize>) {
+        let bytes = bytes.start.min(self.size())..bytes.end.min(self.size());
+        let Ok(size) = c_int::try_from(bytes.len()) else { return };
+        // SAFETY: the packet is ours; what stays is within what it holds, whose owner it keeps.
+        unsafe {
+            let packet = &mut *self.as_ptr();
+            packet.data = packet.data.add(bytes.start);
+            packet.size = size;
+        }
     }
 
     /// Whether the demuxer could read only a part of it.

@@ -64,6 +64,8 @@ struct Copier<'h> {
     end_trim: u32,
     /// Whether what came last is not to be heard at all.
     is_past_end: bool,
+    /// Whether what came last is no packet, and so must be the end.
+    ends_in_junk: bool,
     /// Samples that ought to be silence, and are not there.
     missing: u64,
     /// When the next packet plays, in samples.
@@ -114,6 +116,7 @@ impl<'h> Copier<'h> {
             has_begun: false,
             end_trim: 0,
             is_past_end: false,
+            ends_in_junk: false,
             missing: 0,
             clock: 0,
             heard: 0,
@@ -133,8 +136,15 @@ impl<'h> Copier<'h> {
         self.finish()
     }
 
-    fn take(&mut self, packet: Packet) -> Result<(), Stop> {
-        let samples = self.plan.framing.samples(packet.bytes()).ok_or(Stop::Unfit)?;
+    fn take(&mut self, mut packet: Packet) -> Result<(), Stop> {
+        if self.ends_in_junk {
+            return Err(Stop::Unfit);
+        }
+        let Some(samples) = self.plan.framing.samples(packet.bytes()) else {
+            self.ends_in_junk = self.has_begun && self.plan.framing.is_junk(packet.bytes());
+            return if self.ends_in_junk { Ok(()) } else { Err(Stop::Unfit) };
+        };
+        packet.keep(self.plan.framing.frame(packet.bytes()));
         let is_changed = packet.new_extradata().is_some_and(|new| new != self.plan.parameters.extradata());
         if is_changed || self.demux.is_torn() {
             return Err(Stop::Unfit);
@@ -320,9 +330,22 @@ impl<'h> Copier<'h> {
     fn check_promises(&mut self) -> Result<(), Stop> {
         let is_trimmed = self.plan.is_lossless() && self.end_trim > 0;
         let is_other = self.plan.promised.is_some_and(|promised| promised != self.heard);
+        let is_damaged = self.ends_in_junk && !self.is_all_there();
         let average = self.average_kbps();
         let is_too_much = self.plan.most_kbps.is_some_and(|most| average > most);
-        if is_trimmed || is_other || is_too_much || self.heard == 0 { Err(Stop::Unfit) } else { Ok(()) }
+        if is_trimmed || is_other || is_damaged || is_too_much || self.heard == 0 {
+            Err(Stop::Unfit)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether there are as many samples as its header counts, if it does: what is no frame may have been one.
+    fn is_all_there(&mut self) -> bool {
+        let input = self.demux.input();
+        let counted_secs = input.duration_secs().filter(|_| !input.duration_is_guessed());
+        let there = self.samples / u64::from(self.plan.channels.max(1));
+        counted_secs.is_none_or(|secs| there >= (secs * f64::from(self.plan.rate)).floor() as u64)
     }
 
     fn finish_mp3(&mut self) -> Result<(), Stop> {

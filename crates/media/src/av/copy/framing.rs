@@ -1,10 +1,12 @@
 //! What a packet is by its own bytes, without a decoder: how many samples it makes, and whether it is as it should be.
 #![allow(unsafe_code)] // checksums and Vorbis' block sizes are libav's.
 
+use std::ops::Range;
 use std::ptr;
 
 use ffmpeg_sys_next as sys;
 
+use super::super::xing::id3_bytes;
 use super::aac::AdtsHead;
 use super::mp3::FrameHead;
 
@@ -31,8 +33,13 @@ impl Framing {
     pub(super) fn samples(&mut self, packet: &[u8]) -> Option<u32> {
         match self {
             Self::Mp3(first) => {
-                let head = FrameHead::parse(packet).filter(|head| head.bytes() == packet.len())?;
-                first.get_or_insert(head).is_like(head).then(|| head.samples())
+                let frame = packet.get(tags_bytes(packet)..)?;
+                let head = FrameHead::parse(frame)?;
+                let junk = frame.get(head.bytes()..)?;
+                let is_frame =
+                    |first: &FrameHead| FrameHead::parse(junk).is_some_and(|head| first.is_like(head));
+                let first = first.get_or_insert(head);
+                (first.is_like(head) && !is_frame(first)).then(|| head.samples())
             }
             Self::Aac(samples) => (!packet.is_empty()).then_some(*samples),
             Self::Adts(first, rate) => {
@@ -49,6 +56,29 @@ impl Framing {
                 .flatten(),
         }
     }
+
+    /// Where in the packet the frame is. Where two files of layer III are one, libav leaves the second one's tags before
+    /// its first frame, and other junk behind a frame.
+    pub(super) fn frame(&self, packet: &[u8]) -> Range<usize> {
+        let start = if matches!(self, Self::Mp3(_)) { tags_bytes(packet) } else { 0 };
+        let head = packet.get(start..).filter(|_| matches!(self, Self::Mp3(_))).and_then(FrameHead::parse);
+        start..head.map_or(packet.len(), |head| (start + head.bytes()).min(packet.len()))
+    }
+
+    /// Whether it is nothing that the others are, as tags behind the last frame of an mp3 are not.
+    pub(super) fn is_junk(&self, packet: &[u8]) -> bool {
+        matches!(self, Self::Mp3(Some(_))) && FrameHead::parse(packet).is_none()
+    }
+}
+
+/// How many bytes of ID3v2 it begins with.
+fn tags_bytes(packet: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(bytes) = packet.get(at..).and_then(id3_bytes).and_then(|bytes| usize::try_from(bytes).ok())
+    {
+        at += bytes;
+    }
+    at
 }
 
 /// A frame of AAC has 1024 samples, and SBR makes twice as many of them.

@@ -200,6 +200,44 @@ fn a_source_that_spends_next_to_nothing_is_encoded_all_the_same() {
 }
 
 #[test]
+fn what_is_no_frame_does_not_keep_the_others_from_being_copied() {
+    const FRAME_BYTES: usize = 1152 * 8;
+    let whole = std::fs::read(sample("sound.mp3")).expect("a sample");
+    let tag = [b"ID3\x03\0\0\0\0\x10\x22".as_slice(), &[0; 16 * 128 + 34]].concat();
+    for (name, bytes, is_second) in [
+        ("zeroes.mp3", [whole.as_slice(), &[0; 200]].concat(), false),
+        ("text.mp3", [whole.as_slice(), b"LYRICSBEGIN not a frame LYRICSEND"].concat(), false),
+        ("twice.mp3", [&whole, &tag, &whole].map(Vec::as_slice).concat(), true),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("written");
+        let made = extract_file(&path, OutputSpec::plain(AudioFormat::Mp3));
+        assert_eq!(made.result.method, Method::Copy, "{name}");
+        let (source, copy) = (exact(&path), exact(made.file.path()));
+        assert_eq!((copy.len() / 8) as u64, made.result.samples, "{name}");
+        // The second header is a silent frame by the file's clock; ffmpeg does not decode what has tags in front of it.
+        let silent = if is_second { FRAME_BYTES } else { 0 };
+        assert_eq!(copy.len(), source.len() + silent, "{name}");
+        let seam = if is_second { source.len() / 2 - 2 * FRAME_BYTES } else { source.len() };
+        assert!(copy[..seam] == source[..seam], "{name}: other samples");
+        let behind = (seam + 6 * FRAME_BYTES).min(source.len());
+        assert!(copy[behind + silent..] == source[behind..], "{name}: other samples behind the seam");
+    }
+}
+
+#[test]
+fn a_last_frame_without_a_head_is_damage_where_the_header_counts_it() {
+    let path = tempfile::Builder::new().suffix(".mp3").tempfile().expect("a file");
+    let mut bytes = std::fs::read(sample("sound.mp3")).expect("a sample");
+    let (last, _) = *packets(&sample("sound.mp3")).last().expect("packets");
+    bytes[last..last + 4].fill(0);
+    std::fs::write(path.path(), bytes).expect("written");
+    let made = extract_file(path.path(), OutputSpec::plain(AudioFormat::Mp3));
+    assert_eq!(made.result.method, Method::Encode);
+}
+
+#[test]
 fn a_copy_is_made_where_nothing_else_was_asked_for() {
     let plain = OutputSpec::plain;
     let quality = |format, quality| spec(format, quality);
