@@ -27,6 +27,12 @@ pub(super) struct Timeline {
     max_gap_secs: f64,
     /// When the picture played without a break, where that is known.
     picture: Option<Range<f64>>,
+    /// Whether the clock counts samples and never jumps, so that no hole is too short to be one.
+    counts_samples: bool,
+    /// When the latest sound ends by its own timestamp.
+    stamped_end_secs: Option<f64>,
+    /// Samples of the longest packet.
+    packet_samples: u32,
     /// When the next sample is due by the timestamps' clock.
     due_secs: Option<f64>,
     /// Seconds that were put out, silence included.
@@ -44,11 +50,22 @@ impl Timeline {
             None if demux.input().may_jump() => JUMP_SECS,
             None => HOLE_SECS,
         };
-        Self::new(demux.zero_secs(), late_secs, max_gap_secs)
+        let counts_samples = late_secs == 0.0 && max_gap_secs == HOLE_SECS;
+        Self { counts_samples, ..Self::new(demux.zero_secs(), late_secs, max_gap_secs) }
     }
 
     fn new(zero_secs: Option<f64>, late_secs: f64, max_gap_secs: f64) -> Self {
-        Self { zero_secs, late_secs, max_gap_secs, picture: None, due_secs: None, length_secs: 0.0 }
+        Self {
+            zero_secs,
+            late_secs,
+            max_gap_secs,
+            picture: None,
+            counts_samples: false,
+            stamped_end_secs: None,
+            packet_samples: 0,
+            due_secs: None,
+            length_secs: 0.0,
+        }
     }
 
     /// Says when the picture played without a break, as far as it has come: its clock is that of the sound.
@@ -60,18 +77,36 @@ impl Timeline {
     /// belong before them. What comes too early is not dropped: samples are never lost to a bad clock.
     pub(super) fn place(&mut self, at_secs: Option<f64>, samples: u32, rate: u32) -> u64 {
         let rate = f64::from(rate);
-        let silence = at_secs.map_or(0.0, |at| self.missing_before(at));
+        let lost = at_secs.and_then(|at| self.lost_before(at, rate));
+        let silence = lost.or(at_secs.map(|at| self.missing_before(at))).unwrap_or(0.0);
         let silence_samples = (silence * rate).round().max(0.0);
         let length = f64::from(samples) / rate;
-        let start = match (at_secs, self.due_secs) {
+        let due_secs = self.due_secs.map(|due| due + lost.unwrap_or(0.0));
+        let start = match (at_secs, due_secs) {
             // Within the threshold the count of samples is the better clock; across it, the timestamps are.
             (Some(at), Some(due)) if (at - due).abs() <= GAP_SECS => due,
             (Some(at), _) => at,
             (None, due) => due.unwrap_or(0.0),
         };
         self.due_secs = Some(start + length);
+        self.stamped_end_secs = at_secs.map(|at| at + length);
+        self.packet_samples = self.packet_samples.max(samples);
         self.length_secs += silence_samples / rate + length;
         silence_samples as u64
+    }
+
+    /// Whole packets that are not there, in seconds: what a clock that counts samples leaves between one sound and the
+    /// next, where the sound is behind it by as much. Anything else, and all that comes bit by bit, is the clock's own fault:
+    /// some give two packets one time.
+    fn lost_before(&self, at: f64, rate: f64) -> Option<f64> {
+        /// Each of the two times may be rounded by half a tick.
+        const ROUNDED: f64 = 1.0;
+        let hole = (at - self.stamped_end_secs.filter(|_| self.counts_samples)?) * rate;
+        let packet = f64::from(self.packet_samples);
+        let lost = (hole / packet).round() * packet;
+        let is_whole = lost > 0.0 && (hole - lost).abs() <= ROUNDED;
+        let is_behind = self.due_secs.is_some_and(|due| (at - due) * rate >= lost - ROUNDED);
+        Some(lost / rate).filter(|secs| is_whole && is_behind && *secs <= self.max_gap_secs)
     }
 
     fn missing_before(&self, at: f64) -> f64 {
@@ -95,6 +130,7 @@ impl Timeline {
     /// Goes on at `at_secs` by the timestamps' clock, with `length_secs` of sound before it taken as put out.
     pub(super) fn skip(&mut self, at_secs: f64, length_secs: f64) {
         self.due_secs = Some(at_secs);
+        self.stamped_end_secs = Some(at_secs);
         self.length_secs = length_secs;
     }
 
@@ -169,6 +205,24 @@ mod tests {
             assert_eq!(silences, expected, "{name}");
             let put_out = 1200.0 + 0.05 * expected.len() as f64;
             assert!((timeline.length_secs() - put_out).abs() < 1e-6, "{name}: no sample is lost");
+        }
+    }
+
+    #[test]
+    fn whole_packets_are_missed_by_a_clock_that_counts_samples() {
+        for (name, counts_samples, times, expected) in [
+            ("one is lost", true, [0.0, 0.01, 0.03, 0.04], [0, 0, 10, 0]),
+            ("and five at once", true, [0.0, 0.01, 0.07, 0.09], [0, 0, 50, 10]),
+            ("half a one is jitter", true, [0.0, 0.01, 0.025, 0.03], [0, 0, 0, 0]),
+            ("two have one time", true, [0.0, 0.0, 0.02, 0.02], [0, 0, 0, 0]),
+            ("one is late and the next is not", true, [0.0, 0.02, 0.02, 0.04], [0, 10, 0, 0]),
+            ("a clock that is too quick", true, [0.0, 0.0115, 0.023, 0.0345], [0, 0, 0, 0]),
+            ("a coarse clock", false, [0.0, 0.01, 0.03, 0.04], [0, 0, 0, 0]),
+        ] {
+            let mut timeline = Timeline { counts_samples, ..Timeline::new(None, 0.0, HOLE_SECS) };
+            assert_eq!(times.map(|at| timeline.place(Some(at), 10, 1000)), expected, "{name}");
+            let samples = 40 + expected.iter().sum::<u64>();
+            assert!((timeline.length_secs() - samples as f64 / 1000.0).abs() < 1e-9, "{name}");
         }
     }
 

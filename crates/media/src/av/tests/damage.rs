@@ -47,7 +47,9 @@ fn damaged_packets_are_left_out_counted_and_filled_with_silence() {
         let made = made.unwrap_or_else(|failure| panic!("{name}: {failure}"));
         assert_eq!((whole.damaged_packets, made.damaged_packets), (0, 3), "{name}");
         let lost = whole.duration_secs() - made.duration_secs();
-        assert!(lost.abs() < 0.05, "{name}: {lost} s are gone");
+        // mp4 and mov count samples; the others round, or count packets that they find.
+        let most = if matches!(name, "aac.mp4" | "alac.mov") { 0.0 } else { 0.05 };
+        assert!(lost.abs() <= most, "{name}: {lost} s are gone");
     }
 }
 

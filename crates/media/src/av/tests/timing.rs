@@ -109,6 +109,23 @@ fn a_clock_that_jumps_is_no_silence() {
     assert!((secs - 12.0).abs() < 0.2, "{secs:.3} s");
 }
 
+#[test]
+fn a_packet_that_is_lost_is_silence_where_the_clock_counts_samples() {
+    let dropped = "-i @{} -c copy -bsf:a noise=drop=eq(n\\,100)+eq(n\\,101)+eq(n\\,150)";
+    for (name, source) in [("lost.mp4", "sound.m4a"), ("lost.mov", "alac.mp4"), ("lost.mp4", "mp3.mp4")] {
+        let (_folder, path) = remade(name, &format!("{} -vn", dropped.replace("{}", source)));
+        let (whole, made) = (wav(source), extract_file(&path, spec(AudioFormat::Wav, Quality::Medium)));
+        assert_eq!(made.result.samples, whole.result.samples, "{source}");
+        let (got, expected) = (decoded(made.file.path()), decoded(whole.file.path()));
+        // Behind the last that is lost.
+        let (got, expected) = (&got[100_000..], &expected[100_000..]);
+        assert_eq!(shift(got, expected), 0, "{source}");
+        // A decoder of aac makes up noise as it goes.
+        let is_same = got[100_000..] == expected[100_000..];
+        assert!(is_same || source == "sound.m4a", "{source}: other samples");
+    }
+}
+
 /// Writes `to` where `from` stands last, and over what follows.
 pub(super) fn overwrite(path: &Path, from: &[u8], to: &[u8]) {
     let mut bytes = std::fs::read(path).expect("a file");
