@@ -125,6 +125,11 @@ const RECIPES: &[(&str, &str)] = &[
     ("square.wav", "-f lavfi -i aevalsrc=0.97*sgn(sin(2*PI*441.7*t)):s=44100:d=3 -c:a pcm_s16le"),
     ("clipped.wav", "-i {sound} -t 4 -af volume=22dB -c:a pcm_s16le"),
     ("whisper.wav", "-i {sound} -t 4 -af volume=-46dB -c:a pcm_s24le"),
+    // A tone that is below the meter's gate every other second.
+    (
+        "hushed.wav",
+        "-f lavfi -i aevalsrc=if(lt(mod(t\\,2)\\,1)\\,0.00112\\,0.00038)*sin(2*PI*997*t):s=48000:d=12 -c:a pcm_s24le",
+    ),
     ("hires.flac", "-i {sound} -t 4 -ar 96000 -c:a flac -sample_fmt s32"),
     // Sound that does not begin with the picture, or stops in between.
     ("late.mp4", "-i {picture} -itsoffset 1 -i {sound} -t 6 -c:v copy -c:a aac"),

@@ -44,7 +44,8 @@ impl<S: Sink> Levelled<S> {
         let shape = Meter::takes(rate, layout);
         let ceiling = level.ceiling();
         let limiter = ceiling.map(|ceiling| Limiter::new(&shape, level.gain(), ceiling, heard.peaks.clone()));
-        let meter = ceiling.map(|_| Meter::new(rate, layout));
+        let listens = ceiling.is_some() || level.is_gated();
+        let meter = listens.then(|| Meter::new(rate, layout));
         let onward = Onward {
             meter: meter.transpose().map_err(unmeasured)?,
             converter: Resampler::new(sink.shape().clone()),

@@ -11,6 +11,9 @@ const MOST_LIMITING_DB: f64 = 3.0;
 const MARGIN_DB: f64 = 0.05;
 /// A target that is met to within this is reached, LU. Meters may differ by a tenth (EBU Tech 3341).
 const NEAR_LU: f64 = 0.2;
+/// Below this, LUFS, the gain changes what counts: blocks below -70 LUFS do not, and others that are up to 10 LU below the
+/// mean do (BS.1770-4), which itself is 20 LU below the loudness where a hundredth of the blocks is all that is loud.
+const GATED_LUFS: f64 = -40.0;
 /// So often the gain is corrected for what limiting took of the loudness. Each time most of the rest is gone.
 const MOST_CORRECTIONS: u32 = 4;
 /// So often the limiter's ceiling is lowered for peaks that came out above theirs. Then nothing is limited: that keeps
@@ -59,7 +62,12 @@ impl Level {
         (self.gain_db > self.headroom_db()).then(|| factor(self.ceiling_db))
     }
 
-    /// What comes of the gain alone.
+    /// Whether what comes of the gain alone must be heard: other blocks may count than before.
+    pub(in super::super) fn is_gated(&self) -> bool {
+        self.before.integrated_lufs.min(self.target.integrated_lufs) < GATED_LUFS
+    }
+
+    /// What comes of the gain alone, where the same blocks count.
     pub(in super::super) fn expected(&self) -> MeasuredLoudness {
         MeasuredLoudness {
             integrated_lufs: self.before.integrated_lufs + self.gain_db,
@@ -167,6 +175,17 @@ mod tests {
             let name = format!("{integrated} LUFS, {peak} dBTP");
             assert!((level.gain_db - gain).abs() < 1e-5, "{name}: {}", level.gain_db);
             assert_eq!(level.ceiling().is_some(), is_limited, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_the_gate_may_let_in_or_out_is_heard() {
+        for (integrated, target, is_gated) in
+            [(-39.0, -16.0, false), (-41.0, -16.0, true), (-20.0, -39.0, false), (-20.0, -41.0, true)]
+        {
+            let heard = Heard { integrated_lufs: integrated, peaks: [0.001].into() };
+            let level = Level::of(&heard, Loudness { integrated_lufs: target, true_peak_dbtp: -1.0 });
+            assert_eq!(level.map(|level| level.is_gated()), Some(is_gated), "{integrated} to {target}");
         }
     }
 

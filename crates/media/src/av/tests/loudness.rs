@@ -94,6 +94,7 @@ fn the_target_is_met_below_the_ceiling_or_the_gain_stops_and_says_so() {
         "square.wav",
         "clipped.wav",
         "whisper.wav",
+        "hushed.wav",
         "hires.flac",
         "surround.mkv",
     ] {
