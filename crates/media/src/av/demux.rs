@@ -48,6 +48,8 @@ pub(super) struct Demux<'h> {
     /// What the picture's clock went through without a jump, where it is watched.
     picture: Option<Range<f64>>,
     origin_secs: Option<f64>,
+    /// When the first sound is heard, by the track's clock.
+    first_sound_secs: Option<f64>,
     edges: Edges,
     ending: Ending,
 }
@@ -81,7 +83,18 @@ impl<'h> Demux<'h> {
         let passed = self.edges.pass(&mut packet, &self.track);
         passed.map_err(|cause| failures::internal("a packet", cause))?;
         self.ending.is_torn = packet.is_torn();
+        self.hear_first(&packet);
         Ok(Some(packet))
+    }
+
+    fn hear_first(&mut self, packet: &Packet) {
+        let Some(time) = packet.time().filter(|_| self.first_sound_secs.is_none() && !packet.is_unheard())
+        else {
+            return;
+        };
+        let skipped = packet.trims().map_or(0, |(skipped, _)| skipped);
+        let skipped_secs = f64::from(skipped) / f64::from(self.track.rate.max(1));
+        self.first_sound_secs = Some(self.track.time_base.secs(time) + skipped_secs);
     }
 
     /// Where what was asked for is over for certain, on the track's clock.
@@ -186,9 +199,10 @@ impl<'h> Demux<'h> {
         self.track.time_base.tells_samples_apart(self.track.rate)
     }
 
-    /// When the result begins by the source's clock: with the picture, else with the first packet.
+    /// When the result begins by the source's clock: with the picture, or with the sound if that is first or alone.
     pub(super) fn start_secs(&self) -> f64 {
-        self.zero_secs.or(self.origin_secs).unwrap_or(0.0).max(0.0)
+        let sooner = |zero: f64| self.first_sound_secs.map_or(zero, |sound| zero.min(sound));
+        self.zero_secs.map(sooner).or(self.origin_secs).unwrap_or(0.0).max(0.0)
     }
 
     /// Whether only a part of the latest packet was there.

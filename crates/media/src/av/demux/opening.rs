@@ -56,6 +56,7 @@ impl<'h> Demux<'h> {
             longest_packet_secs: 0.0,
             picture: None,
             origin_secs: None,
+            first_sound_secs: None,
             is_endless,
             ending: Ending::default(),
         };

@@ -132,12 +132,20 @@ fn mutagen(made: &Made, format: AudioFormat) -> String {
 
 /// When the picture begins by the clock of the chapters: later than 0 where ffmpeg made room for the sound's priming.
 fn picture_millis(path: &Path) -> u64 {
+    begin_millis(path, "v:0")
+}
+
+fn sound_millis(path: &Path) -> u64 {
+    begin_millis(path, "a:0")
+}
+
+fn begin_millis(path: &Path, stream: &str) -> u64 {
     let mut ffprobe = Command::new("ffprobe");
     ffprobe.args([
         "-v",
         "error",
         "-select_streams",
-        "v:0",
+        stream,
         "-show_entries",
         "stream=start_time",
         "-of",
@@ -198,7 +206,7 @@ fn a_copy_and_a_part_and_another_loudness_keep_it() {
     ] {
         let path = TAGGED.mkv(from);
         let copied = extract_file(&path, preserved(format));
-        let zero = picture_millis(&path);
+        let zero = picture_millis(&path).min(sound_millis(&path));
         let chapters = CHAPTERS.map(|(start, end, title)| (start.max(zero) - zero, end - zero, title));
         assert_eq!(copied.result.method, Method::Copy, "{from}");
         assert_eq!(mutagen(&copied, format), expected(format, &chapters, "cover.png"), "{from}, copied");
@@ -224,6 +232,28 @@ fn chapters_of_sound_alone_that_begins_late_are_those_of_what_is_heard() {
     let said = mutagen(&copied, AudioFormat::Mp3);
     assert!(said.contains("Mitte"), "{said}");
     assert_eq!(said, mutagen(&encoded, AudioFormat::Mp3));
+}
+
+#[test]
+fn chapters_are_counted_from_the_sound_where_that_comes_before_the_picture() {
+    let early = TAGGED.path("early.mkv");
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-nostdin", "-y", "-i"]).arg(TAGGED.mkv("flac.mkv"));
+    ffmpeg.args(["-itsoffset", "0.52", "-i"]).arg(sample("picture.mp4"));
+    output_of(ffmpeg.args(["-map", "1:v", "-map", "0:a", "-c", "copy"]).arg(&early));
+    assert_eq!((picture_millis(&early), sound_millis(&early)), (520, 0));
+    let rate = domain::SampleRate::parse(32_000, AudioFormat::Flac).ok();
+    for (output, method) in [
+        (preserved(AudioFormat::Flac), Method::Copy),
+        (OutputSpec { sample_rate: rate, ..preserved(AudioFormat::Flac) }, Method::Encode),
+    ] {
+        let made = extract_file(&early, output);
+        assert_eq!(made.result.method, method);
+        let said = mutagen(&made, AudioFormat::Flac);
+        for (start, _, title) in CHAPTERS {
+            assert!(said.contains(&format!("chapter {start} {title}")), "{method:?}: {said}");
+        }
+    }
 }
 
 #[test]
