@@ -46,7 +46,7 @@ impl ChoiceArgs {
 }
 
 /// The API names a field `output.sampleRate`, the command `--sample-rate`.
-fn usage(error: SpecError) -> Stop {
+pub(super) fn usage(error: SpecError) -> Stop {
     let field = error.field.rsplit('.').next().unwrap_or_default();
     let option: String = field
         .chars()

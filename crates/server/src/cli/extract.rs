@@ -6,13 +6,13 @@ use std::sync::Arc;
 use clap::Args;
 use domain::{
     AudioFormat, Bitrate, ExtractOrder, Extracted, Extractor as _, Failure, Fetched, Loudness, OutputSpec,
-    ProgressSink as _, Quality, Step,
+    ProgressSink as _, Quality, SpecError, Step,
 };
 use engine::CancellationToken;
 use serde::Serialize;
 use wire::loudness::LoudnessResponse;
 
-use super::choice::ChoiceArgs;
+use super::choice::{ChoiceArgs, usage};
 use super::destination::Destination;
 use super::origin::{Origin, STANDARD};
 use super::progress::Shown;
@@ -40,6 +40,12 @@ pub(super) struct ExtractArgs {
     /// Normalise to -16 LUFS, true peaks below -1 dBTP
     #[arg(long)]
     normalize: bool,
+    /// Normalise to so many LUFS instead, -70 to -5
+    #[arg(long, value_name = "LUFS", allow_negative_numbers = true)]
+    loudness: Option<f64>,
+    /// Normalise with true peaks below so many dBTP instead, -9 to 0
+    #[arg(long, value_name = "DBTP", allow_negative_numbers = true)]
+    true_peak: Option<f64>,
     /// Print the result as a JSON object; on stderr if the audio goes to stdout
     #[arg(long)]
     json: bool,
@@ -65,6 +71,9 @@ struct MadeFile<'a> {
     method: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     loudness: Option<LoudnessResponse>,
+    /// Absent where there were none.
+    #[serde(rename = "damagedPackets", skip_serializing_if = "Option::is_none")]
+    damaged_packets: Option<u64>,
     /// Bytes that were transferred of the source, and the requests that took.
     fetched: u64,
     requests: u64,
@@ -78,6 +87,14 @@ struct Plan {
     source: Origin,
     output: OutputSpec,
     into: Destination,
+}
+
+impl ExtractArgs {
+    /// The loudness that was asked for.
+    fn normalize(&self) -> Option<Result<Loudness, SpecError>> {
+        let is_asked = self.normalize || self.loudness.is_some() || self.true_peak.is_some();
+        is_asked.then(|| Loudness::parse(self.loudness, self.true_peak))
+    }
 }
 
 pub(super) fn run(args: ExtractArgs) -> Result<(), Stop> {
@@ -127,7 +144,7 @@ fn plan(args: &ExtractArgs) -> Result<Plan, Stop> {
     let output = OutputSpec {
         quality,
         bitrate,
-        normalize: args.normalize.then(Loudness::default),
+        normalize: args.normalize().transpose().map_err(usage)?,
         preserve_metadata: args.preserve_metadata,
         ..args.choice.output(format)?
     };
@@ -183,6 +200,7 @@ fn report(plan: &Plan, (made, fetched): &(Extracted, Fetched), as_json: bool) ->
         bitrate: format!("{}k", made.bitrate_kbps()),
         method: made.method.as_str(),
         loudness: made.loudness.map(LoudnessResponse::from),
+        damaged_packets: Some(made.damaged_packets).filter(|packets| *packets > 0),
         fetched: fetched.bytes,
         requests: fetched.requests,
         metadata_left_out: made.metadata_left_out.iter().map(|part| part.as_str()).collect(),
@@ -190,7 +208,12 @@ fn report(plan: &Plan, (made, fetched): &(Extracted, Fetched), as_json: bool) ->
     let line = if as_json {
         to_json(&result)?
     } else {
-        format!("{name}: {} bytes, {} s, {}", result.size, result.duration, result.bitrate)
+        let damage = match made.damaged_packets {
+            0 => String::new(),
+            1 => ", 1 damaged packet left out".to_owned(),
+            packets => format!(", {packets} damaged packets left out"),
+        };
+        format!("{name}: {} bytes, {} s, {}{damage}", result.size, result.duration, result.bitrate)
     };
     match plan.into {
         Destination::File(_) => print(&line),

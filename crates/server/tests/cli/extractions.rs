@@ -41,6 +41,43 @@ fn an_extraction_says_what_normalising_did() {
 }
 
 #[test]
+fn another_target_is_asked_for_by_its_numbers_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("tone.wav"), tone()).expect("a file");
+    for (options, target) in [
+        (&["--loudness", "-23"][..], -23.0),
+        (&["--normalize", "--loudness", "-30.5", "--true-peak", "-2"], -30.5),
+        (&["--true-peak", "-0.5"], -16.0),
+    ] {
+        let output =
+            run(folder.path(), &[&["extract", "tone.wav", "-o", "tone.flac", "--json"], options].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let result: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+        let after = result["loudness"]["after"]["loudness"].as_f64().expect("a number");
+        assert!((after - target).abs() < 0.02, "{options:?}: {result}");
+    }
+}
+
+#[test]
+fn damage_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut bytes = std::fs::read(testkit::samples::sample("sound.flac")).expect("a sample");
+    std::fs::write(folder.path().join("whole.flac"), &bytes).expect("a file");
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 24].fill(0xff);
+    std::fs::write(folder.path().join("damaged.flac"), bytes).expect("a file");
+    for (name, packets) in [("whole.flac", Value::Null), ("damaged.flac", Value::from(1))] {
+        let output = run(folder.path(), &["extract", name, "-o", "a.wav", "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let result: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+        assert_eq!(result["damagedPackets"], packets, "{name}");
+        let output = run(folder.path(), &["extract", name, "-o", "a.wav"]);
+        let said = text(&output.stdout);
+        assert_eq!(said.contains("1 damaged packet left out"), !packets.is_null(), "{name}: {said}");
+    }
+}
+
+#[test]
 fn an_extraction_takes_the_part_that_was_asked_for() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("tone.wav"), tone()).expect("a file");

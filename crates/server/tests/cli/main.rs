@@ -79,7 +79,7 @@ fn what_fails_says_so_in_one_line_on_stderr_and_nothing_on_stdout() {
     std::fs::write(folder.path().join("typo.toml"), "retenton = \"1h\"").expect("a file");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("its address").to_string();
-    let cases: [(&[&str], i32, &str); 36] = [
+    let cases: [(&[&str], i32, &str); 38] = [
         (&["extract", "missing.mp4"], 1, "missing.mp4"),
         (&["extract", "page.mp4", "-o", "a.mp3"], 1, "INVALID_VIDEO"),
         (&["extract", "http://127.0.0.1:8080/a.mp4"], 1, "--allow-networks"),
@@ -95,6 +95,8 @@ fn what_fails_says_so_in_one_line_on_stderr_and_nothing_on_stdout() {
         (&["extract", "page.mp4", "--start", "2", "--end", "1"], 2, "--end: "),
         (&["extract", "page.mp4", "--channels", "3"], 2, "--channels: "),
         (&["extract", "page.mp4", "--sample-rate", "96000"], 2, "--sample-rate: "),
+        (&["extract", "page.mp4", "--loudness", "-4"], 2, "--loudness: takes -70 to -5"),
+        (&["extract", "page.mp4", "--true-peak", "0.1"], 2, "--true-peak: takes -9 to 0"),
         (&["keys", "create", "--name", "x", "--scope", "jobs:reed"], 2, "jobs:reed"),
         (&["keys", "create", "--name", ""], 2, "--name"),
         (&["keys", "revoke", "nonsense"], 2, "key_"),

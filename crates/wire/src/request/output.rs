@@ -67,7 +67,6 @@ fn parse_track(value: Value) -> Result<TrackChoice, RequestError> {
     }
 }
 
-/// The range of targets: loudness as libav's loudnorm and EBU R 128 tools have it, true peak up to full scale.
 fn parse_normalize(value: Value) -> Result<Option<Loudness>, RequestError> {
     let request: NormalizeRequest = match value {
         Value::Bool(false) => return Ok(None),
@@ -76,14 +75,5 @@ fn parse_normalize(value: Value) -> Result<Option<Loudness>, RequestError> {
             .map_err(|error| RequestError::body(format!("`output.normalize`: {}", error.into_inner())))?,
         _ => return Err(RequestError::body("`output.normalize`: takes true, false or an object")),
     };
-    let default = Loudness::default();
-    let integrated_lufs = request.loudness.unwrap_or(default.integrated_lufs);
-    let true_peak_dbtp = request.true_peak.unwrap_or(default.true_peak_dbtp);
-    if !(-70.0..=-5.0).contains(&integrated_lufs) {
-        return Err(refused("normalize.loudness", "takes -70 to -5 LUFS").into());
-    }
-    if !(-9.0..=0.0).contains(&true_peak_dbtp) {
-        return Err(refused("normalize.truePeak", "takes -9 to 0 dBTP").into());
-    }
-    Ok(Some(Loudness { integrated_lufs, true_peak_dbtp }))
+    Ok(Some(Loudness::parse(request.loudness, request.true_peak)?))
 }
