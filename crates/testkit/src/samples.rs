@@ -145,6 +145,14 @@ const RECIPES: &[(&str, &str)] = &[
         "long.mp4",
         "-stream_loop 5 -i {wide} -stream_loop 5 -i {sound} -c:v copy -c:a aac -b:a 128k -movflags +faststart",
     ),
+    // The same in little: hardly any sound, in one piece and in fragments, and sound that can be counted by its bytes.
+    ("tiny.m4a", "-stream_loop 3 -i {sound} -ac 1 -ar 16000 -c:a aac -b:a 16k"),
+    (
+        "tiny-fragments.mp4",
+        "-stream_loop 3 -i {sound} -ac 1 -ar 16000 -c:a aac -b:a 16k \
+         -movflags +frag_keyframe+empty_moov+global_sidx -frag_duration 5000000",
+    ),
+    ("tiny.mov", "-stream_loop 3 -i {sound} -ac 1 -ar 4000 -c:a pcm_s16le"),
     // One of each kind that is seldom met.
     ("pcm.w64", "-i {sound} -c:a pcm_s16le -f w64"),
     ("pcm.aiff", "-i {sound} -c:a pcm_s16be"),
@@ -195,6 +203,9 @@ pub const CONTAINERS: &[&str] = &[
     "sound.aac", "sound.latm", "sound.m4a", "sound.ogg", "sound.opus", "flac.ogg", "sound.flac", "sound.wav", "pcm.w64",
     "pcm.aiff", "pcm.au", "pcm.caf", "pcm.mxf", "sound.wv", "sound.ac3", "sound.eac3", "sound.dts",
 ];
+
+/// So long that what lies before a late part is skipped, and small.
+pub const TINY: &[&str] = &["tiny.m4a", "tiny-fragments.mp4", "tiny.mov"];
 
 /// The path of a sample, which is made if it is not there yet.
 ///

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use domain::{
-    Access, AudioFormat, BoxFuture, ExtractOrder, Extractor, Failure, FailureCode, Fetched, Loudness, Source,
+    Access, AudioFormat, Bitrate, BoxFuture, ChannelCount, ExtractOrder, Extractor, Failure, FailureCode,
+    Fetched, Loudness, OutputSpec, Quality, SampleRate, Source, Span, TrackChoice,
 };
 use libtest_mimic::Failed;
 use media::{Attack, Supervisor};
-use testkit::samples::{CONTAINERS, sample};
+use testkit::samples::{CONTAINERS, TINY, sample};
 
 use crate::Test;
 use crate::corpus::config;
@@ -82,6 +83,45 @@ fn mutated_files_get_an_answer_each() -> Result<(), Failed> {
     fuzz(Plan { seed: 1, first: 1 << 32, files: FEW }).map(drop)
 }
 
+/// What is mutated: a second of each container, and some that are long enough for late parts.
+fn names() -> impl Iterator<Item = String> {
+    let short = CONTAINERS.iter().map(|name| format!("short-{name}"));
+    short.chain(TINY.iter().map(|name| (*name).to_owned()))
+}
+
+/// What is asked for: often only a format, else anything that can be.
+fn drawn(dice: &mut Dice) -> OutputSpec {
+    /// Of the sources, which have a second or 24: in the middle, late, at the very end, behind it.
+    const STARTS: [f64; 8] = [0.0, 0.001, 0.25, 0.999, 13.7, 20.480_001, 23.99, 3600.0];
+    const LASTING: [f64; 4] = [0.000_01, 0.02, 0.5, 100.0];
+    const TRACKS: [TrackChoice; 2] = [TrackChoice::Index(0), TrackChoice::Index(1)];
+    let format = dice.one_of(&AudioFormat::ALL);
+    let mut sometimes = |one_in: usize| dice.below(one_in) == 0;
+    let (has_span, has_end) = (sometimes(2), sometimes(2));
+    let (has_track, has_channels, has_rate) = (sometimes(6), sometimes(4), sometimes(4));
+    let (has_quality, has_bitrate, has_metadata) = (sometimes(2), sometimes(4), sometimes(2));
+    let (is_louder, has_target) = (sometimes(8), sometimes(2));
+    let start_secs = dice.one_of(&STARTS);
+    let end_secs = Some(start_secs + dice.one_of(&LASTING)).filter(|_| has_end);
+    let target = Loudness {
+        integrated_lufs: dice.one_of(&[-70.0, -41.0, -23.0, -5.0]),
+        true_peak_dbtp: dice.one_of(&[-9.0, -1.0, 0.0]),
+    };
+    let hz = dice.one_of(&[8000, 16_000, 44_100, 48_000, 192_000]);
+    let kbps = dice.one_of(&["8k", "32k", "128k", "512k"]);
+    OutputSpec {
+        quality: has_quality.then(|| dice.one_of(&Quality::ALL)),
+        bitrate: Bitrate::parse(kbps, format).ok().filter(|_| has_bitrate),
+        normalize: is_louder.then_some(if has_target { target } else { Loudness::default() }),
+        preserve_metadata: has_metadata,
+        track: has_track.then(|| TRACKS[dice.below(TRACKS.len())].clone()),
+        span: if has_span { Span { start_secs, end_secs } } else { Span::WHOLE },
+        channels: has_channels.then(|| dice.one_of(&[ChannelCount::Mono, ChannelCount::Stereo])),
+        sample_rate: SampleRate::parse(hz, format).ok().filter(|_| has_rate),
+        ..OutputSpec::plain(format)
+    }
+}
+
 /// One run of many files.
 struct Run {
     plan: Plan,
@@ -96,10 +136,7 @@ struct Run {
 
 /// Runs the plan and says how the files ended. The error names those that were wrong, which are kept.
 pub(crate) fn fuzz(plan: Plan) -> Result<String, Failed> {
-    let samples: Vec<Vec<u8>> = CONTAINERS
-        .iter()
-        .map(|name| std::fs::read(sample(&format!("short-{name}"))).expect("a sample"))
-        .collect();
+    let samples: Vec<Vec<u8>> = names().map(|name| std::fs::read(sample(&name)).expect("a sample")).collect();
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/fuzz");
     std::fs::create_dir_all(&kept)?;
     let began = Instant::now();
@@ -150,9 +187,7 @@ impl Run {
         let (file, donor) = (dice.below(self.samples.len()), dice.below(self.samples.len()));
         let bytes = mutant(&self.samples[file], &self.samples[donor], &mut dice);
         let mut desk = Desk::new();
-        desk.output.format = dice.one_of(&AudioFormat::ALL);
-        desk.output.normalize = (dice.below(8) == 0).then(Loudness::default);
-        desk.output.preserve_metadata = dice.below(2) == 0;
+        desk.output = drawn(&mut dice);
         let into = desk.result();
         let source = Arc::new(Arriving { memory: Memory(bytes), access: dice.one_of(&ACCESSES) });
         let order = desk.order(source.clone(), &into);
@@ -170,16 +205,10 @@ impl Run {
         if !is_wrong && !is_crash {
             return Ok(());
         }
-        let path = self.kept.join(format!("{}-{number}-{}", self.plan.seed, CONTAINERS[file]));
+        let name = names().nth(file).unwrap_or_default();
+        let path = self.kept.join(format!("{}-{number}-{name}", self.plan.seed));
         std::fs::write(&path, &source.memory.0).map_err(|cause| format!("{}: {cause}", path.display()))?;
-        let said = format!(
-            "{}, {:?}, to {:?}, {:?}, metadata {}: {end}",
-            path.display(),
-            source.access,
-            desk.output.format,
-            desk.output.normalize,
-            desk.output.preserve_metadata
-        );
+        let said = format!("{}, {:?}, to {:?}: {end}", path.display(), source.access, desk.output);
         eprintln!("{said}");
         if is_wrong { Err(said) } else { Ok(()) }
     }
