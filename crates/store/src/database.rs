@@ -145,7 +145,7 @@ impl Database {
     }
 
     /// Runs a single statement that writes, as a transaction of its own.
-    pub(crate) async fn execute(&self, statement: Statement) -> Result<u64, StoreError> {
+    pub(crate) async fn execute(&self, statement: Statement<'_>) -> Result<u64, StoreError> {
         match self {
             Self::Sqlite { writer, .. } => On::Sqlite(&mut *writer.acquire().await?).execute(statement).await,
             Self::Postgres(pool) => On::Postgres(&mut *pool.acquire().await?).execute(statement).await,
@@ -153,7 +153,7 @@ impl Database {
     }
 
     /// Runs a single statement that only reads.
-    pub(crate) async fn fetch(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn fetch(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
         match self {
             Self::Sqlite { readers, .. } => On::Sqlite(&mut *readers.acquire().await?).fetch(statement).await,
             Self::Postgres(pool) => On::Postgres(&mut *pool.acquire().await?).fetch(statement).await,
@@ -161,13 +161,13 @@ impl Database {
     }
 
     /// Runs a single statement that only reads and finds at most one row.
-    pub(crate) async fn fetch_optional(&self, statement: Statement) -> Result<Option<Row>, StoreError> {
+    pub(crate) async fn fetch_optional(&self, statement: Statement<'_>) -> Result<Option<Row>, StoreError> {
         Ok(self.fetch(statement).await?.into_iter().next())
     }
 
     /// Runs a single statement that only reads, and finds its rows as those of a transaction do ([`BEGIN_POSTGRES`]):
     /// for what is looked for among very many.
-    pub(crate) async fn fetch_by_index(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn fetch_by_index(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
         if let Self::Sqlite { .. } = self {
             return self.fetch(statement).await;
         }
@@ -202,19 +202,22 @@ impl Tx {
         }
     }
 
-    pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
+    pub(crate) async fn execute(&mut self, statement: Statement<'_>) -> Result<u64, StoreError> {
         self.on().execute(statement).await
     }
 
-    pub(crate) async fn fetch(&mut self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn fetch(&mut self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
         self.on().fetch(statement).await
     }
 
-    pub(crate) async fn fetch_optional(&mut self, statement: Statement) -> Result<Option<Row>, StoreError> {
+    pub(crate) async fn fetch_optional(
+        &mut self,
+        statement: Statement<'_>,
+    ) -> Result<Option<Row>, StoreError> {
         Ok(self.fetch(statement).await?.into_iter().next())
     }
 
-    pub(crate) async fn script(&mut self, script: Statement) -> Result<(), StoreError> {
+    pub(crate) async fn script(&mut self, script: Statement<'_>) -> Result<(), StoreError> {
         self.on().script(script).await
     }
 

@@ -84,7 +84,7 @@ pub(crate) async fn take(
 }
 
 /// The rows `r` of leases as their holders know them.
-fn rows_of<'a>(leases: impl Iterator<Item = &'a Lease<Delivery>> + Clone) -> Rows {
+fn rows_of<'a>(leases: impl Iterator<Item = &'a Lease<Delivery>> + Clone) -> Rows<'a> {
     Rows::ids(leases.clone().map(|lease| lease.item.id.as_str()))
         .int("number", leases.clone().map(|lease| i64::from(lease.attempt)))
         .text("holder", leases.map(|lease| lease.holder.as_str()))

@@ -73,7 +73,11 @@ impl Store {
 }
 
 /// Runs a statement that writes a key's row, and gives it the counter of its events.
-async fn write_key(tx: &mut Tx, new: &NewKey, statement: crate::sql::Statement) -> Result<(), StoreError> {
+async fn write_key(
+    tx: &mut Tx,
+    new: &NewKey,
+    statement: crate::sql::Statement<'_>,
+) -> Result<(), StoreError> {
     let key = &new.key;
     let statement = statement
         .bind(key.id.as_str())

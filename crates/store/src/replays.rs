@@ -228,7 +228,7 @@ impl Store {
 }
 
 /// What `select_left` reads, of this replay.
-fn left(select: &'static str, replay: &Row) -> Result<Statement, StoreError> {
+fn left(select: &'static str, replay: &Row) -> Result<Statement<'static>, StoreError> {
     Ok(sql(select)
         .bind(replay.get::<String>("key_id")?)
         .bind(replay.get::<i64>("before_at")?)

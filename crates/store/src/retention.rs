@@ -198,7 +198,7 @@ impl Store {
     }
 
     /// Runs a bounded deletion until it finds nothing more.
-    async fn trim_batches(&self, delete: impl Fn() -> Statement) -> Result<u64, StoreError> {
+    async fn trim_batches<'a>(&self, delete: impl Fn() -> Statement<'a>) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
             match self.database.execute(delete()).await? {

@@ -17,34 +17,34 @@ const MOST: usize = 256;
 
 /// The rows, a column at a time. The first column is a name, and never NULL.
 #[derive(Default)]
-pub(crate) struct Rows {
-    columns: Vec<Column>,
+pub(crate) struct Rows<'v> {
+    columns: Vec<Column<'v>>,
 }
 
-struct Column {
+struct Column<'v> {
     name: &'static str,
-    values: Values,
+    values: Values<'v>,
 }
 
-enum Values {
+/// Borrowed, so that a group of attempts is copied once, into the message to the database.
+enum Values<'v> {
     Int(Vec<Option<i64>>),
-    Text(Vec<Option<String>>),
-    Bytes(Vec<Option<Vec<u8>>>),
+    Text(Vec<Option<&'v str>>),
+    Bytes(Vec<Option<&'v [u8]>>),
 }
 
-impl Rows {
+impl<'v> Rows<'v> {
     /// Rows of names alone, in the column `id`.
-    pub(crate) fn ids<'v>(ids: impl IntoIterator<Item = &'v str>) -> Self {
+    pub(crate) fn ids(ids: impl IntoIterator<Item = &'v str>) -> Self {
         Self::default().text("id", ids)
     }
 
-    pub(crate) fn text<'v, V: Into<Option<&'v str>>>(
+    pub(crate) fn text<V: Into<Option<&'v str>>>(
         self,
         name: &'static str,
         values: impl IntoIterator<Item = V>,
     ) -> Self {
-        let values = values.into_iter().map(|value| value.into().map(str::to_owned));
-        self.with(name, Values::Text(values.collect()))
+        self.with(name, Values::Text(values.into_iter().map(Into::into).collect()))
     }
 
     pub(crate) fn int<V: Into<Option<i64>>>(
@@ -55,12 +55,11 @@ impl Rows {
         self.with(name, Values::Int(values.into_iter().map(Into::into).collect()))
     }
 
-    pub(crate) fn bytes<'v>(self, name: &'static str, values: impl IntoIterator<Item = &'v [u8]>) -> Self {
-        let values = values.into_iter().map(|value| Some(value.to_vec()));
-        self.with(name, Values::Bytes(values.collect()))
+    pub(crate) fn bytes(self, name: &'static str, values: impl IntoIterator<Item = &'v [u8]>) -> Self {
+        self.with(name, Values::Bytes(values.into_iter().map(Some).collect()))
     }
 
-    fn with(mut self, name: &'static str, values: Values) -> Self {
+    fn with(mut self, name: &'static str, values: Values<'v>) -> Self {
         self.columns.push(Column { name, values });
         self
     }
@@ -96,7 +95,7 @@ impl Rows {
     }
 
     /// What `{rows}` stands for on SQLite, and the values, for one statement after the other.
-    pub(crate) fn sqlite_parts(mut self) -> Result<Vec<(String, SqliteArguments)>, BoxDynError> {
+    pub(crate) fn sqlite_parts(self) -> Result<Vec<(String, SqliteArguments)>, BoxDynError> {
         let count = self.len();
         (0..count)
             .step_by(MOST)
@@ -122,19 +121,15 @@ impl Rows {
         text
     }
 
-    fn sqlite_arguments(
-        &mut self,
-        rows: Range<usize>,
-        places: usize,
-    ) -> Result<SqliteArguments, BoxDynError> {
+    fn sqlite_arguments(&self, rows: Range<usize>, places: usize) -> Result<SqliteArguments, BoxDynError> {
         let mut arguments = SqliteArguments::default();
         let left_over = places - rows.len();
         for row in rows {
-            for column in &mut self.columns {
-                match &mut column.values {
+            for column in &self.columns {
+                match &column.values {
                     Values::Int(values) => arguments.add(values[row])?,
-                    Values::Text(values) => arguments.add(values[row].take())?,
-                    Values::Bytes(values) => arguments.add(values[row].take())?,
+                    Values::Text(values) => arguments.add(values[row])?,
+                    Values::Bytes(values) => arguments.add(values[row])?,
                 }
             }
         }
@@ -145,7 +140,7 @@ impl Rows {
     }
 }
 
-impl Values {
+impl Values<'_> {
     fn len(&self) -> usize {
         match self {
             Self::Int(values) => values.len(),

@@ -59,23 +59,23 @@ value_from! {
 }
 
 /// A statement and its values.
-pub(crate) struct Statement {
+pub(crate) struct Statement<'v> {
     text: Cow<'static, str>,
     values: Vec<Value>,
-    rows: Option<Rows>,
+    rows: Option<Rows<'v>>,
 }
 
 /// Begins a statement.
-pub(crate) fn sql(text: impl Into<Cow<'static, str>>) -> Statement {
+pub(crate) fn sql(text: impl Into<Cow<'static, str>>) -> Statement<'static> {
     Statement { text: text.into(), values: Vec::new(), rows: None }
 }
 
 /// A statement over `{rows}`.
-pub(crate) fn sql_over(rows: Rows, text: &'static str) -> Statement {
+pub(crate) fn sql_over<'v>(rows: Rows<'v>, text: &'static str) -> Statement<'v> {
     Statement { text: text.into(), values: Vec::new(), rows: Some(rows) }
 }
 
-impl Statement {
+impl Statement<'_> {
     /// The next value: the first call gives `$1`.
     pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
         self.values.push(value.into());
@@ -161,7 +161,7 @@ pub(crate) enum On<'a> {
 
 impl On<'_> {
     /// Runs a statement; how many rows it changed.
-    pub(crate) async fn execute(self, statement: Statement) -> Result<u64, StoreError> {
+    pub(crate) async fn execute(self, statement: Statement<'_>) -> Result<u64, StoreError> {
         match self {
             Self::Sqlite(on) => {
                 let mut changed = 0;
@@ -179,7 +179,7 @@ impl On<'_> {
     }
 
     /// Runs a statement; the rows it gives.
-    pub(crate) async fn fetch(self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn fetch(self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
         match self {
             Self::Sqlite(on) => {
                 let mut rows = Vec::new();
@@ -198,7 +198,7 @@ impl On<'_> {
     }
 
     /// Runs several statements that have no values.
-    pub(crate) async fn script(self, script: Statement) -> Result<(), StoreError> {
+    pub(crate) async fn script(self, script: Statement<'_>) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(on) => {
                 sqlx::raw_sql(AssertSqlSafe(script.text_for(&SQLITE))).execute(on).await?;
