@@ -6,6 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::ids::{DeliveryId, EndpointId, EventId, JobId, KeyId};
+use crate::request_head::RequestHead;
 use crate::time::Timestamp;
 use crate::web::WebhookUrl;
 
@@ -267,7 +268,7 @@ pub struct SendOutcome {
     /// Where the time went.
     pub phases: Phases,
     /// The request's head as it was written, with secrets masked: names in lower case, in order.
-    pub request: Vec<(String, String)>,
+    pub request: RequestHead,
 }
 
 impl SendOutcome {
@@ -290,7 +291,7 @@ impl SendOutcome {
             took: Duration::ZERO,
             was_sent: false,
             phases: Phases::default(),
-            request: Vec::new(),
+            request: RequestHead::default(),
         }
     }
 

@@ -21,6 +21,7 @@ pub mod loudness;
 pub mod metadata;
 pub mod output;
 pub mod ports;
+pub mod request_head;
 pub mod retry;
 pub mod secret;
 pub mod signing;
@@ -52,6 +53,7 @@ pub use ports::{
     Access, AddressPolicy, AddressRefused, BoxFuture, Clock, ExtractOrder, Extracted, Extractor, Fetched,
     Method, Notice, Notifier, Playlist, PlaylistKind, ProgressSink, Source, SourceOpener, Tally,
 };
+pub use request_head::RequestHead;
 pub use retry::RetryPolicy;
 pub use secret::Secret;
 pub use signing::{SecretHeader, SigningKeys};

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::{
-    CircuitPolicy, Clock, Delivery, DeliveryAttempt, KeyId, Lease, NodeId, Notice, Notifier, RetryPolicy,
-    SendError, SendOutcome, SigningKeys, Timestamp,
+    CircuitPolicy, Clock, Delivery, DeliveryAttempt, KeyId, Lease, NodeId, Notice, Notifier, RequestHead,
+    RetryPolicy, SendError, SendOutcome, SigningKeys, Timestamp,
 };
 use store::{DueEndpoint, Next, Store, StoreError};
 use tokio::sync::mpsc;
@@ -288,7 +288,7 @@ impl DeliverLoop {
         let is_left_alone = circuit::is_left_alone(&verdict);
         log(&lease, &outcome, &next);
         // For the lanes, without what was said and what was answered.
-        let learned = SendOutcome { answer: Vec::new(), request: Vec::new(), ..outcome };
+        let learned = SendOutcome { answer: Vec::new(), request: RequestHead::default(), ..outcome };
         let attempt = DeliveryAttempt { number: lease.attempt, started_at, outcome };
         // The recorder is gone only when the process stops; then the lease runs out and it is sent again.
         let _ = ended.send((lease, attempt, next, verdict)).await;

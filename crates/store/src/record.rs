@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use domain::{
-    CircuitPolicy, Delivery, DeliveryAttempt, DeliveryState, EndpointVerdict, Lease, Phases, SendError,
-    SendOutcome, Timestamp,
+    CircuitPolicy, Delivery, DeliveryAttempt, DeliveryState, EndpointVerdict, Lease, Phases, RequestHead,
+    SendError, SendOutcome, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -148,7 +148,6 @@ pub(crate) async fn insert_attempts(
     let outcomes = || attempts.iter().map(|(.., attempt)| &attempt.outcome);
     let phases = outcomes().map(|outcome| text(&PhasesRow::from(outcome.phases)));
     let phases = phases.collect::<Result<Vec<_>, _>>()?;
-    let requests = outcomes().map(|outcome| text(&outcome.request)).collect::<Result<Vec<_>, _>>()?;
     let rows = Rows::ids(attempts.iter().map(|(delivery, ..)| *delivery))
         .int("number", attempts.iter().map(|(_, number, _)| i64::from(*number)))
         .int("started_at", attempts.iter().map(|(.., attempt)| millis(attempt.started_at)))
@@ -159,7 +158,7 @@ pub(crate) async fn insert_attempts(
         .int("retry_after", outcomes().map(|outcome| outcome.retry_after.map(duration_millis)))
         .int("was_sent", outcomes().map(|outcome| i64::from(outcome.was_sent)))
         .text("phases", phases.iter().map(String::as_str))
-        .text("request", requests.iter().map(String::as_str));
+        .text("request", outcomes().map(|outcome| outcome.request.as_str()));
     let insert = "INSERT INTO delivery_attempts \
          (delivery_id, number, started_at, took_micros, status, error, answer, retry_after, was_sent, phases, \
          request) \
@@ -201,9 +200,23 @@ pub(crate) fn attempt_from_row(row: &Row) -> Result<DeliveryAttempt, Unreadable>
                 None => status.is_some() || error == Some(SendError::Interrupted),
             },
             phases: json::<PhasesRow>(row, "phases")?.map(Phases::from).unwrap_or_default(),
-            request: json(row, "request")?.unwrap_or_default(),
+            request: request(row)?,
         },
     })
+}
+
+/// An attempt's request: a text, or a list of names and values from versions that kept it as JSON.
+fn request(row: &Row) -> Result<RequestHead, Unreadable> {
+    let text: Option<String> = row.get("request")?;
+    match text {
+        None => Ok(RequestHead::default()),
+        // No field's name begins with a bracket.
+        Some(text) if text.starts_with('[') => {
+            let fields: Option<Vec<(String, String)>> = json(row, "request")?;
+            Ok(fields.unwrap_or_default().into_iter().collect())
+        }
+        Some(text) => Ok(RequestHead::from_text(text)),
+    }
 }
 
 fn json<T: for<'de> Deserialize<'de>>(row: &Row, column: &str) -> Result<Option<T>, Unreadable> {

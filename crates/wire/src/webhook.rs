@@ -155,7 +155,7 @@ impl<'a> From<&'a SendOutcome> for OutcomeResponse<'a> {
             error: outcome.error.map(SendError::as_str),
             duration_ms: text::millis(outcome.took),
             phases: outcome.phases.into(),
-            request: outcome.request.iter().map(|(name, value)| HeaderResponse { name, value }).collect(),
+            request: outcome.request.fields().map(|(name, value)| HeaderResponse { name, value }).collect(),
             // A text for people: what is not UTF-8 shows as such.
             answer: String::from_utf8_lossy(&outcome.answer).into_owned(),
             retry_after: outcome.retry_after.map(|wait| wait.as_secs()),

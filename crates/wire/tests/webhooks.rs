@@ -51,7 +51,7 @@ fn a_delivery_shows_every_attempt_and_its_endpoint() {
         answer: b"no \xff".to_vec(),
         took: Duration::from_micros(12_345),
         phases: Phases { answer: Some(Duration::from_micros(2_500)), ..Phases::default() },
-        request: vec![("webhook-attempt".to_owned(), "1".to_owned())],
+        request: [("webhook-attempt", "1")].into_iter().collect(),
         retry_after: Some(Duration::from_secs(20)),
         ..SendOutcome::answered(503)
     };

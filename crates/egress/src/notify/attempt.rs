@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use domain::{Phases, SendError, SendOutcome};
+use domain::{Phases, RequestHead, SendError, SendOutcome};
 use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::dial;
 use crate::transport::Written;
+
+/// Room for the head of a webhook without anything unusual, so that it is made in one piece.
+const USUAL_HEAD_BYTES: usize = 512;
 
 /// What an attempt is doing.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +39,7 @@ pub(super) struct Attempt {
     phases: Phases,
     /// The connection that carries the request, and what it had carried before.
     sent_on: Option<(Written, u64)>,
-    pub(super) request: Vec<(String, String)>,
+    pub(super) request: RequestHead,
     pub(super) status: Option<u16>,
     pub(super) retry_after: Option<Duration>,
     pub(super) answer: Vec<u8>,
@@ -49,7 +52,7 @@ impl Attempt {
             now_in: None,
             phases: Phases::default(),
             sent_on: None,
-            request: Vec::new(),
+            request: RequestHead::default(),
             status: None,
             retry_after: None,
             answer: Vec::new(),
@@ -110,13 +113,13 @@ impl Attempt {
 }
 
 /// The head as its owner may see it: in order, what is secret masked.
-pub(super) fn shown(headers: &HeaderMap) -> Vec<(String, String)> {
-    let show = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-        let value = match value.is_sensitive() {
-            true => "[secret]".to_owned(),
-            false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        };
-        (name.as_str().to_owned(), value)
-    };
-    headers.iter().map(show).collect()
+pub(super) fn shown(headers: &HeaderMap) -> RequestHead {
+    let mut head = RequestHead::with_capacity(USUAL_HEAD_BYTES);
+    for (name, value) in headers {
+        match value.is_sensitive() {
+            true => head.push(name.as_str(), "[secret]"),
+            false => head.push(name.as_str(), &String::from_utf8_lossy(value.as_bytes())),
+        }
+    }
+    head
 }

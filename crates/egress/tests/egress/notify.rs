@@ -196,7 +196,7 @@ async fn what_was_written_is_recorded_without_its_secrets() {
         "x-token" | "authorization" => (name.clone(), "[secret]".to_owned()),
         _ => (name.clone(), value.clone()),
     };
-    assert_eq!(outcome.request, seen.headers.iter().map(masked).collect::<Vec<_>>());
+    assert_eq!(outcome.request, seen.headers.iter().map(masked).collect());
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ impl World {
 pub(crate) fn answered(lease: &Lease<Delivery>, status: u16) -> DeliveryAttempt {
     let outcome = SendOutcome {
         phases: Phases { connect: Some(Duration::from_micros(7)), ..Phases::default() },
-        request: vec![("host".to_owned(), "h \"é\"".to_owned()), ("a".to_owned(), "[secret]".to_owned())],
+        request: [("host", "h \"é\""), ("a", "[secret]")].into_iter().collect(),
         answer: b"\x00answer".to_vec(),
         retry_after: Some(secs(9)),
         took: Duration::from_micros(1_234),
@@ -88,6 +88,14 @@ async fn a_delivery_is_claimed_tried_again_and_delivered(world: World) {
     assert_eq!(recorded.attempts, [answered(&first, 503), answered(&second, 200)]);
     assert!(world.send(10, LONG, NOW.plus(secs(1_000_000))).await.is_empty(), "it is sent for ever");
     assert_eq!(world.store.queue_depth().await.expect("read").deliveries_pending, 0);
+}
+
+async fn a_request_that_an_older_version_kept_as_json_is_read(world: World) {
+    world.deliveries(1).await;
+    let lease = world.send(1, LONG, NOW).await.remove(0);
+    assert!(world.record(&lease, answered(&lease, 200), Next::Delivered).await);
+    world.run_sql(r#"UPDATE delivery_attempts SET request = '[["host","h \"é\""],["a","[secret]"]]'"#).await;
+    assert_eq!(world.recorded(&lease).await.attempts, [answered(&lease, 200)]);
 }
 
 async fn an_exhausted_delivery_rests(world: World) {
@@ -194,6 +202,7 @@ async fn deliveries_and_events_are_their_keys_own(world: World) {
 
 on_both! {
     a_delivery_is_claimed_tried_again_and_delivered
+    a_request_that_an_older_version_kept_as_json_is_read
     an_exhausted_delivery_rests
     an_attempt_whose_lease_ran_out_is_recorded_as_interrupted
     a_group_is_recorded_although_one_of_it_is_fenced
