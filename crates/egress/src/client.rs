@@ -21,13 +21,14 @@ use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{self, Client};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use percent_encoding::percent_decode_str;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 use url::{Host, Url};
 
 use crate::dial::{DialError, Dialer};
+use crate::one_task::OneTask;
 use crate::transport::Transport;
 
 /// Idle connections are dropped before receivers drop them (Node's default is 5 s), so that few requests meet a
@@ -123,11 +124,11 @@ pub(crate) struct HttpClient {
 }
 
 impl HttpClient {
-    /// With at most so many connections to a host at once, and to so many hosts at all.
+    /// With at most so many connections to a host at once, and to so many hosts at all. Needs a tokio runtime around it.
     pub(crate) fn new(dialer: Dialer, max_connections: usize, max_hosts: usize) -> Self {
         let streams = u32::try_from(max_connections).unwrap_or(MOST_STREAMS).clamp(1, MOST_STREAMS);
         let connector = Connector { dialer, max_connections, max_hosts, hosts: Arc::default() };
-        let inner = Client::builder(TokioExecutor::new())
+        let inner = Client::builder(OneTask::start())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)

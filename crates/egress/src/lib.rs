@@ -12,6 +12,7 @@ mod dial;
 pub mod file;
 pub mod guard;
 pub mod notify;
+mod one_task;
 pub mod resolver;
 mod retry_after;
 pub mod sign;
