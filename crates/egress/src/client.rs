@@ -20,6 +20,7 @@ use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::Connected;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::TokioTimer;
 use percent_encoding::percent_decode_str;
@@ -51,8 +52,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the pool waits for a place among a host's connections: as long as one takes to close, and shorter than idle
 /// ones are kept, or those that wait in vain would each open one when they go.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often a request is made again at once that a host has not looked at.
-const MAX_UNSEEN: u32 = 2;
+/// How often a request is made again at once that a host has not looked at. Where all that are under way do not fit into
+/// what is left of a connection, some request may be the one too many several times in a row.
+const MAX_UNSEEN: u32 = 8;
 
 /// Why there was no answer, by cause.
 #[derive(Debug, thiserror::Error)]
@@ -165,15 +167,25 @@ impl HttpClient {
     }
 }
 
-/// Whether an HTTP/2 host says that it has not looked at a request (RFC 9113, 8.7). Hosts end each connection after so
-/// many requests, while further ones are on their way; that is no failure.
+/// Whether no host has looked at a request. HTTP/2 hosts end each connection after so many requests, while further ones are
+/// on their way; that is no failure.
 fn was_unseen(error: &legacy::Error) -> bool {
-    find::<h2::Error>(error).is_some_and(|cause| {
+    // The host says so (RFC 9113, 8.7).
+    let is_refused = find::<h2::Error>(error).is_some_and(|cause| {
         let reason = cause.reason();
         cause.is_remote()
             && (cause.is_go_away() && reason == Some(h2::Reason::NO_ERROR)
                 || cause.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM))
-    })
+    });
+    // Others have used up the connection that was made for it, before it was handed over.
+    let is_canceled = find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled)
+        && error.connect_info().is_some_and(Connected::is_negotiated_h2);
+    // Or the one that it was to share with the request which made it.
+    let is_beside_dial = error.is_connect()
+        && find::<DialError>(error).is_none()
+        && find::<Crowded>(error).is_none()
+        && find::<Scattered>(error).is_none();
+    is_refused || is_canceled || is_beside_dial
 }
 
 /// What is requested: the URL without user, password and fragment.

@@ -2,6 +2,7 @@
 
 mod guard;
 mod http2;
+mod http2_frames;
 mod http2_streams;
 mod kit;
 mod local;

@@ -20,6 +20,25 @@ enum By {
     Http2,
 }
 
+/// An nginx that serves a file at `/v`, and its URL.
+fn start(by: By, server: &str, file: &[u8], authority: &Authority) -> (Nginx, String) {
+    let (certificate, key) = authority.certificate(&["127.0.0.1"]);
+    let listen = match by {
+        By::Http1 => "",
+        By::Http1InTls => "ssl",
+        By::Http2 => "ssl http2",
+    };
+    let in_tls = "ssl_certificate certificate.pem; ssl_certificate_key key.pem;";
+    let server = if by == By::Http1 { server.to_owned() } else { format!("{in_tls} {server}") };
+    let (certificate, key) = (certificate.pem(), key.serialize_pem());
+    let files: [(&str, &[u8]); 3] =
+        [("v", file), ("certificate.pem", certificate.as_bytes()), ("key.pem", key.as_bytes())];
+    let nginx = Nginx::start(listen, &server, &files);
+    let scheme = if by == By::Http1 { "http" } else { "https" };
+    let url = format!("{scheme}://{}/v", nginx.address);
+    (nginx, url)
+}
+
 /// One nginx and one source of it.
 struct Serving {
     nginx: Nginx,
@@ -27,23 +46,9 @@ struct Serving {
 }
 
 impl Serving {
-    /// The file is at `/v`.
     async fn start(by: By, server: &str, file: &[u8]) -> Self {
         let authority = Authority::new();
-        let (certificate, key) = authority.certificate(&["127.0.0.1"]);
-        let listen = match by {
-            By::Http1 => "",
-            By::Http1InTls => "ssl",
-            By::Http2 => "ssl http2",
-        };
-        let in_tls = "ssl_certificate certificate.pem; ssl_certificate_key key.pem;";
-        let server = if by == By::Http1 { server.to_owned() } else { format!("{in_tls} {server}") };
-        let (certificate, key) = (certificate.pem(), key.serialize_pem());
-        let files: [(&str, &[u8]); 3] =
-            [("v", file), ("certificate.pem", certificate.as_bytes()), ("key.pem", key.as_bytes())];
-        let nginx = Nginx::start(listen, &server, &files);
-        let scheme = if by == By::Http1 { "http" } else { "https" };
-        let url = format!("{scheme}://{}/v", nginx.address);
+        let (nginx, url) = start(by, server, file, &authority);
         let source = open_with(authority.trusted(), &url).await.expect("a source");
         Self { nginx, source }
     }
@@ -93,6 +98,29 @@ async fn however_nginx_is_set_up_every_byte_comes_and_comes_once() {
         let protocol = if by == By::Http2 { "HTTP/2.0" } else { "HTTP/1.1" };
         assert!(served.iter().all(|served| served.protocol == protocol), "{case}: {served:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_connections_that_end_all_the_time_nothing_is_lost_or_comes_twice() {
+    let (authority, file) = (Authority::new(), content(MB));
+    let (nginx, url) = start(By::Http2, "keepalive_requests 3;", &file, &authority);
+    let readings = (0..12).map(|_| {
+        let (mut config, url, file) = (authority.trusted(), url.clone(), file.clone());
+        // So that there are many requests. None may fail.
+        (config.source.window_bytes, config.source.retries) = (256 << 10, 0);
+        tokio::spawn(async move {
+            let source = open_with(config, &url).await.expect("a source");
+            assert!(read_all(&*source).await.expect("the file") == file);
+            usize::try_from(source.fetched().requests).expect("a number")
+        })
+    });
+    let mut requests = 0;
+    for reading in readings.collect::<Vec<_>>() {
+        requests += reading.await.expect("a reading");
+    }
+    let served = nginx.served(requests).await;
+    assert_eq!(served.len(), requests);
+    assert_eq!(served.iter().map(|served| served.body_bytes).sum::<u64>(), 12 * MB as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
