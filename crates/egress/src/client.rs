@@ -30,6 +30,7 @@ use url::{Host, Url};
 
 use crate::dial::{DialError, Dialer};
 use crate::one_task::OneTask;
+use crate::source::SourceConfig;
 use crate::transport::Transport;
 
 /// Idle connections are dropped before receivers drop them (Node's default is 5 s), so that few requests meet a
@@ -45,10 +46,6 @@ const MAX_HEADERS: usize = 128;
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// What HTTP/2's largest window (RFC 9113, 6.9.1) has room for of these.
 const MOST_STREAMS: u32 = (1 << 31) / STREAM_WINDOW_BYTES - 1;
-/// How often a connection with streams is asked whether it is there, and how long it may take to say so. Otherwise a
-/// connection that died in silence would get all further requests too.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the pool waits for a place among a host's connections: as long as one takes to close, and shorter than idle
 /// ones are kept, or those that wait in vain would each open one when they go.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -127,7 +124,8 @@ pub(crate) struct HttpClient {
 
 impl HttpClient {
     /// With at most so many connections to a host at once, and to so many hosts at all. Needs a tokio runtime around it.
-    pub(crate) fn new(dialer: Dialer, max_connections: usize, max_hosts: usize) -> Self {
+    pub(crate) fn new(dialer: Dialer, config: &SourceConfig) -> Self {
+        let SourceConfig { max_connections, max_hosts, ping_interval, .. } = *config;
         let streams = u32::try_from(max_connections).unwrap_or(MOST_STREAMS).clamp(1, MOST_STREAMS);
         let connector = Connector { dialer, max_connections, max_hosts, hosts: Arc::default() };
         let inner = Client::builder(OneTask::start())
@@ -141,8 +139,8 @@ impl HttpClient {
             .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
             // All streams of a connection may fill theirs.
             .http2_initial_connection_window_size(STREAM_WINDOW_BYTES * streams)
-            .http2_keep_alive_interval(PING_INTERVAL)
-            .http2_keep_alive_timeout(PING_TIMEOUT)
+            .http2_keep_alive_interval(ping_interval)
+            .http2_keep_alive_timeout(ping_interval)
             .build(connector);
         Self { inner }
     }

@@ -113,7 +113,7 @@ impl HttpSources {
         tally: Arc<Tally>,
     ) -> Result<Arc<dyn Source>, Failure> {
         let fetcher = Fetcher::new(
-            HttpClient::new(self.dialer.clone(), self.config.max_connections, self.config.max_hosts),
+            HttpClient::new(self.dialer.clone(), &self.config),
             Arc::clone(&self.guard),
             Arc::clone(&self.clock),
             Arc::clone(&self.config),

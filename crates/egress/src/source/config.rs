@@ -19,6 +19,9 @@ pub struct SourceConfig {
     pub connect_timeout: Duration,
     /// From a connection to the head of the answer. Default: 30 s (object stores that restore a file are slow).
     pub first_byte_timeout: Duration,
+    /// How often an HTTP/2 connection with requests under way is asked whether it is there, and how long it may take to say
+    /// so: one that died in silence would get all further requests too. Default: 10 s.
+    pub ping_interval: Duration,
     /// The slowest average over `stall_window`. Default: 1 KiB/s.
     pub min_bytes_per_sec: u64,
     /// Waiting time over which the average is taken. Default: 30 s.
@@ -61,6 +64,7 @@ impl Default for SourceConfig {
             max_fetched_bytes: 15_000_000_000,
             connect_timeout: Duration::from_secs(10),
             first_byte_timeout: Duration::from_secs(30),
+            ping_interval: Duration::from_secs(10),
             min_bytes_per_sec: 1024,
             stall_window: Duration::from_secs(30),
             total_timeout: Duration::from_secs(2 * 3600),

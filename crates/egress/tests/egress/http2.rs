@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use domain::SendError;
@@ -77,6 +78,8 @@ enum Break {
     Cut,
     /// It says nothing more in this stream, which it leaves open.
     Silence,
+    /// Nor in any other, or of the connection.
+    Death,
 }
 
 /// Serves one file by range. The first answer to a range that begins at or behind `from` stops half-way, until
@@ -110,6 +113,10 @@ impl Breaking {
             connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
             while connection.accept().await.is_some() {}
         }
+        if matches!(self.how, Break::Death) {
+            // Open, and nobody turns it.
+            std::future::pending().await
+        }
     }
 
     async fn answer(
@@ -131,7 +138,7 @@ impl Breaking {
             self.arrived.notified().await;
             match self.how {
                 Break::Reset(reason) => stream.send_reset(reason),
-                Break::GoAway | Break::Cut => over.notify_one(),
+                Break::GoAway | Break::Cut | Break::Death => over.notify_one(),
                 Break::Silence => std::future::pending().await,
             }
         }
@@ -147,6 +154,7 @@ async fn what_breaks_off_is_resumed_from_the_byte_reached() {
         Break::GoAway,
         Break::Cut,
         Break::Silence,
+        Break::Death,
     ] {
         let authority = Authority::new();
         let file = content(2 * MB);
@@ -156,7 +164,10 @@ async fn what_breaks_off_is_resumed_from_the_byte_reached() {
         let serving = Arc::clone(&host);
         let url = listen(&authority, move |session| Arc::clone(&serving).serve(session)).await;
         let mut config = authority.trusted();
-        config.source.stall_window = std::time::Duration::from_millis(300);
+        // That a stream is too slow is what shows that it is silent, and nothing else.
+        let (soon, never) = (Duration::from_millis(300), Duration::from_secs(3600));
+        config.source.stall_window = if matches!(how, Break::Silence) { soon } else { never };
+        config.source.ping_interval = if matches!(how, Break::Death) { soon } else { never };
         let source = open_with(config, &url).await.expect("a source");
         let mut read = Vec::new();
         let half = loop {
