@@ -205,7 +205,7 @@ impl DeliverLoop {
     /// Takes over what the store has answered. What was claimed for a URL that was given up meanwhile goes back.
     async fn heed(&self, lanes: &mut Lanes, answer: Answer) {
         match answer {
-            Answer::Due(due, _) => lanes.refresh(due),
+            Answer::Due(due, _) => lanes.refresh(due.endpoints),
             Answer::Claimed { endpoint, limit, since, leases } => {
                 self.give_back(lanes.claimed(endpoint, limit, since, leases), None).await;
             }

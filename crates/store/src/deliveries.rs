@@ -12,7 +12,8 @@ use domain::{
 
 use crate::database::Tx;
 use crate::delivery_leases::{Picked, end_newest, take, waits_again};
-use crate::endpoints::{DueEndpoint, reckon, state_from_row};
+use crate::due::DueEndpoint;
+use crate::endpoints::{reckon, state_from_row};
 use crate::error::StoreError;
 use crate::rows::Rows;
 use crate::sql::{Row, Unreadable, sql, sql_over};

@@ -12,21 +12,6 @@ use crate::sql::{Row, Unreadable, sql, sql_over};
 use crate::{Store, millis};
 use domain::{Endpoint, EndpointId, EndpointState, KeyId, Receiver, Timestamp, WebUrl, WebhookUrl};
 
-/// An endpoint that has deliveries to claim now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueEndpoint {
-    /// Its name.
-    pub id: EndpointId,
-    /// Whose it is.
-    pub key: KeyId,
-    /// Where it is.
-    pub receiver: Receiver,
-    /// Its circuit is half open: one delivery can be claimed, and the next when that one's attempt was recorded.
-    pub is_probe: bool,
-    /// Live events may be waiting for it, which [`Store::claim_live`] claims.
-    pub has_live: bool,
-}
-
 /// The columns that [`endpoint_from_row`] reads.
 macro_rules! select_endpoint {
     ($rest:literal) => {
@@ -40,38 +25,6 @@ macro_rules! select_endpoint {
 pub(crate) use select_endpoint;
 
 impl Store {
-    /// Up to `limit` endpoints that have a delivery to claim by `now`, the one that waits longest first.
-    ///
-    /// What this costs grows with the endpoints that are due, not with their deliveries. Attempts whose lease ran
-    /// out are recorded as interrupted before, so that their deliveries are among what is due.
-    pub async fn due_endpoints(&self, now: Timestamp, limit: usize) -> Result<Vec<DueEndpoint>, StoreError> {
-        let (due, has_interrupted) = self.look(now, limit).await?;
-        if !has_interrupted {
-            return Ok(due);
-        }
-        self.settle_interrupted(now).await?;
-        Ok(self.look(now, limit).await?.0)
-    }
-
-    /// What is due, and whether a lease ran out.
-    async fn look(&self, now: Timestamp, limit: usize) -> Result<(Vec<DueEndpoint>, bool), StoreError> {
-        // The minimum and not any one: PostgreSQL walks the index for it, whatever it believes of the table.
-        let select = sql("SELECT l.lease_left, e.id, e.key_id, e.receiver, e.state, e.has_live FROM \
-             (SELECT MIN(until) - {clock} AS lease_left FROM delivery_leases) AS l \
-             LEFT JOIN (SELECT * FROM endpoints WHERE due_at <= $1 ORDER BY due_at LIMIT $2) AS e ON 1 = 1 \
-             ORDER BY e.due_at");
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self.database.fetch(select.bind(millis(now)).bind(limit)).await?;
-        let (mut due, mut has_interrupted) = (Vec::new(), false);
-        for row in &rows {
-            has_interrupted = row.get::<Option<i64>>("lease_left")?.is_some_and(|left| left <= 0);
-            if row.get::<Option<String>>("id")?.is_some() {
-                due.push(due_endpoint_from_row(row)?);
-            }
-        }
-        Ok((due, has_interrupted))
-    }
-
     /// One endpoint of a key.
     pub async fn endpoint(&self, key: &KeyId, id: &EndpointId) -> Result<Option<Endpoint>, StoreError> {
         let select = sql(select_endpoint!("WHERE id = $1 AND key_id = $2"));
@@ -200,20 +153,6 @@ pub(crate) async fn fill_endpoints(tx: &mut Tx) -> Result<(), StoreError> {
 
 pub(crate) fn state_from_row(row: &Row) -> Result<EndpointState, Unreadable> {
     row.parse("state", |text| EndpointState::parse(text).ok_or(()))
-}
-
-fn due_endpoint_from_row(row: &Row) -> Result<DueEndpoint, StoreError> {
-    let id: String = row.get("id")?;
-    let read = || {
-        Ok(DueEndpoint {
-            id: row.parse("id", EndpointId::parse)?,
-            key: row.parse("key_id", KeyId::parse)?,
-            receiver: Receiver::from_stored(row.get("receiver")?),
-            is_probe: state_from_row(row)? == EndpointState::Failing,
-            has_live: row.get::<i64>("has_live")? == 1,
-        })
-    };
-    read().map_err(|Unreadable(reason)| StoreError::corrupt("endpoints", &id, reason))
 }
 
 pub(crate) fn endpoint_from_row(row: &Row) -> Result<Endpoint, StoreError> {

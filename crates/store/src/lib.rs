@@ -7,11 +7,13 @@
 //! Never in here: HTTP servers, libav, the JSON of the API, decisions about what should happen next.
 //!
 //! Start with `migrations/` (the tables), then [`queue`] (who works on what) and [`finish`] (the
-//! transaction in which a job ends), then [`endpoints`] and [`deliveries`]; [`uploads`] stand by themselves.
+//! transaction in which a job ends), then [`endpoints`], [`due`] and [`deliveries`]; [`uploads`] stand by
+//! themselves.
 
 pub mod database;
 pub mod deliveries;
 mod delivery_leases;
+pub mod due;
 pub mod endpoints;
 pub mod error;
 pub mod files;
@@ -44,7 +46,7 @@ pub mod wake;
 use domain::Timestamp;
 
 pub use database::{DatabaseLimits, DatabaseUrl, MalformedDatabaseUrl};
-pub use endpoints::DueEndpoint;
+pub use due::{Due, DueEndpoint, Line};
 pub use error::StoreError;
 pub use files::{FileBody, FileStore};
 pub use finish::{Ending, EventDraft, Finish};

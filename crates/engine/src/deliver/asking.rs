@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Delivery, Lease};
-use store::{DueEndpoint, StoreError};
+use store::{Due, DueEndpoint, Line, StoreError};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::DeliverLoop;
 use super::lanes::Lanes;
 
-/// Endpoints that are looked at in one go; those beyond get their turn when these are served.
-const MAX_DUE_ENDPOINTS: usize = 10_000;
+/// Where more endpoints are due, a look is a page of them.
+const FEW_ENDPOINTS: usize = 1_000;
+/// How long after a page the next one is looked at.
+const PAGE_PAUSE: Duration = Duration::from_millis(50);
+/// How long a page is worked on while there is something to claim on it.
+const PAGE_AT_MOST: Duration = Duration::from_secs(1);
 /// How long after a look that found something, or had no answer, the next one comes, unless it is asked for earlier.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Claims between two looks, while there is something to claim: each look reads all that is due.
@@ -22,7 +26,7 @@ const CLAIMS_IN_A_ROW: usize = 16;
 /// What the store has answered.
 pub(super) enum Answer {
     /// These endpoints have something to claim, and by then it is to be looked again.
-    Due(Vec<DueEndpoint>, Duration),
+    Due(Due, Duration),
     /// Up to `limit` deliveries were asked for, and these are ours; since then, or a little later.
     Claimed { endpoint: DueEndpoint, limit: usize, since: Instant, leases: Vec<Lease<Delivery>> },
     /// Nothing: it is out of reach, and asked again in a while.
@@ -37,11 +41,40 @@ pub(super) struct Asking {
     claims_left: usize,
     /// The last question had no answer: nothing is claimed before a look has one.
     is_in_vain: bool,
+    pages: Pages,
+}
+
+/// Where much is due, it is looked at page by page, round and round.
+struct Pages {
+    /// Where the present one begins; none: at the start.
+    from: Option<Line>,
+    since: Instant,
+    /// Where the next one begins.
+    next: Option<Line>,
+    /// There is nothing to claim on it now.
+    is_done: bool,
+}
+
+impl Pages {
+    fn new() -> Self {
+        Self { from: None, since: Instant::now(), next: None, is_done: true }
+    }
+
+    /// Which page to look at: the next one if there is nothing to claim on this one, or it has had its time, so that
+    /// neither what is on it nor what is not is waited for for ever.
+    fn turn(&mut self) -> Option<Line> {
+        if self.is_done || self.since.elapsed() >= PAGE_AT_MOST {
+            self.from = self.next.take();
+            self.since = Instant::now();
+        }
+        self.from.clone()
+    }
 }
 
 impl Asking {
     pub(super) fn new(deliver: Arc<DeliverLoop>) -> Self {
-        Self { deliver, question: JoinSet::new(), claims_left: 0, is_in_vain: true }
+        let question = JoinSet::new();
+        Self { deliver, question, claims_left: 0, is_in_vain: true, pages: Pages::new() }
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -54,17 +87,18 @@ impl Asking {
         if !self.is_idle() {
             return false;
         }
-        let may_claim = !self.is_in_vain && (self.claims_left > 0 || !is_time_to_look);
-        let claimable = if may_claim { lanes.next_claim() } else { None };
-        if let Some((endpoint, limit)) = claimable {
-            self.claims_left = self.claims_left.saturating_sub(1);
-            let live_room = lanes.live_room(&endpoint);
-            self.question.spawn(claim(Arc::clone(&self.deliver), endpoint, limit, live_room));
-            return false;
+        if !self.is_in_vain && (self.claims_left > 0 || !is_time_to_look) {
+            if let Some((endpoint, limit)) = lanes.next_claim() {
+                self.claims_left = self.claims_left.saturating_sub(1);
+                let live_room = lanes.live_room(&endpoint);
+                self.question.spawn(claim(Arc::clone(&self.deliver), endpoint, limit, live_room));
+                return false;
+            }
+            self.pages.is_done = true;
         }
         if is_time_to_look {
             self.claims_left = CLAIMS_IN_A_ROW;
-            self.question.spawn(look(Arc::clone(&self.deliver)));
+            self.question.spawn(look(Arc::clone(&self.deliver), self.pages.turn()));
         }
         is_time_to_look
     }
@@ -73,12 +107,16 @@ impl Asking {
     pub(super) async fn answer(&mut self) -> Option<Answer> {
         let answer = self.question.join_next().await?.unwrap_or(Answer::Silence);
         self.is_in_vain = matches!(answer, Answer::Silence);
+        if let Answer::Due(due, _) = &answer {
+            self.pages.next.clone_from(&due.rest);
+            self.pages.is_done = false;
+        }
         Some(answer)
     }
 }
 
-async fn look(deliver: Arc<DeliverLoop>) -> Answer {
-    match due(&deliver).await {
+async fn look(deliver: Arc<DeliverLoop>, from: Option<Line>) -> Answer {
+    match due(&deliver, from).await {
         Ok((due, wait)) => Answer::Due(due, wait),
         Err(cause) => {
             tracing::warn!(%cause, "what is due cannot be looked up; trying again");
@@ -88,13 +126,16 @@ async fn look(deliver: Arc<DeliverLoop>) -> Answer {
 }
 
 /// What is due now, and when to look again. One question where nothing is: that is what an idle service costs.
-async fn due(deliver: &DeliverLoop) -> Result<(Vec<DueEndpoint>, Duration), StoreError> {
+async fn due(deliver: &DeliverLoop, from: Option<Line>) -> Result<(Due, Duration), StoreError> {
     let (store, now, poll) = (&deliver.parts.store, deliver.parts.clock.now(), deliver.config.poll);
     let next = store.next_delivery_due(now).await?;
     if next.is_none_or(|next| next > now) {
-        return Ok((Vec::new(), next.map_or(poll, |next| next.since(now).min(poll))));
+        let nothing = Due { endpoints: Vec::new(), rest: None };
+        return Ok((nothing, next.map_or(poll, |next| next.since(now).min(poll))));
     }
-    Ok((store.due_endpoints(now, MAX_DUE_ENDPOINTS).await?, LOOK_AGAIN.min(poll)))
+    let due = store.due_endpoints(now, FEW_ENDPOINTS, from.as_ref()).await?;
+    let wait = if due.rest.is_some() { PAGE_PAUSE } else { LOOK_AGAIN };
+    Ok((due, wait.min(poll)))
 }
 
 async fn claim(deliver: Arc<DeliverLoop>, endpoint: DueEndpoint, limit: usize, live_room: usize) -> Answer {

@@ -113,7 +113,8 @@ async fn rows_of_ended_jobs_go_after_their_time() {
     house.job(&id).await;
     let lease = Duration::from_secs(1);
     let node = NodeId::from_random([9; 8]);
-    for endpoint in house.store.due_endpoints(house.clock.now(), 10).await.expect("looked up") {
+    let due = house.store.due_endpoints(house.clock.now(), 10, None).await.expect("looked up");
+    for endpoint in due.endpoints {
         let claimed = house.store.claim_deliveries(&node, &endpoint, 10, lease, house.clock.now()).await;
         for delivery in claimed.expect("claimed") {
             let outcome = SendOutcome::answered(200);

@@ -36,7 +36,7 @@ impl World {
         now: Timestamp,
     ) -> Vec<Lease<Delivery>> {
         let mut claimed = Vec::new();
-        for due in self.store.due_endpoints(now, 100).await.expect("read") {
+        for due in self.due(now).await {
             let left = limit - claimed.len();
             let more = self.store.claim_deliveries(node, &due, left, lease, now).await;
             claimed.extend(more.expect("claimed"));
@@ -150,7 +150,7 @@ async fn a_group_is_recorded_although_one_of_it_is_fenced(world: World) {
 
 async fn many_nodes_never_claim_one_delivery_twice(world: World) {
     world.deliveries(30).await;
-    let endpoint = world.store.due_endpoints(NOW, 10).await.expect("read").remove(0);
+    let endpoint = world.due(NOW).await.remove(0);
     let tasks: Vec<_> = (0..6)
         .map(|_| {
             let (store, endpoint) = (world.store.clone(), endpoint.clone());

@@ -61,10 +61,9 @@ async fn an_endpoint_is_one_url_of_one_key_and_its_health_is_its_own(world: Worl
             world.event_for(key, url).await;
         }
     }
-    let due = world.store.due_endpoints(NOW, 10).await.expect("read");
+    let due = world.due(NOW).await;
     assert_eq!(due.len(), 3);
     assert!(due.iter().all(|due| due.receiver.as_str() == "h.example:443" && !due.is_probe));
-    assert_eq!(world.store.due_endpoints(NOW, 2).await.expect("read").len(), 2);
 
     let leases = world.store.claim_deliveries(&world.node, &due[0], 10, LONG, NOW).await.expect("claimed");
     assert_eq!(leases.len(), 2, "another endpoint's were claimed");
@@ -73,8 +72,7 @@ async fn an_endpoint_is_one_url_of_one_key_and_its_health_is_its_own(world: Worl
     );
     world.failed(&leases[0], EndpointVerdict::Gone, NOW, NOW).await;
     world.failed(&leases[1], SUCCEEDED, NOW, NOW).await;
-    let left: Vec<_> =
-        world.store.due_endpoints(NOW, 10).await.expect("read").into_iter().map(|due| due.id).collect();
+    let left: Vec<_> = world.due(NOW).await.into_iter().map(|due| due.id).collect();
     assert_eq!(left.len(), 2);
     assert!(!left.contains(&due[0].id));
     let endpoint = world.store.endpoint(&due[0].key, &due[0].id).await.expect("read").expect("the endpoint");
@@ -134,13 +132,13 @@ async fn an_open_circuit_lets_nothing_through_and_then_one_probe_at_a_time(world
     assert_eq!((endpoint.first_failed_at, endpoint.retry_at), (Some(NOW), Some(reopens)));
 
     let before = reopens.minus(secs(1));
-    assert_eq!(world.store.due_endpoints(before, 10).await.expect("read"), []);
+    assert_eq!(world.due(before).await, []);
     assert_eq!(claim(before).await, []);
     assert_eq!(world.store.next_delivery_due(NOW).await.expect("read"), Some(reopens));
     world.event_for(&key, "https://h.example/").await;
     assert_eq!(world.store.next_delivery_due(NOW).await.expect("read"), Some(reopens), "an event closed it");
 
-    let due = world.store.due_endpoints(reopens, 10).await.expect("read");
+    let due = world.due(reopens).await;
     assert!(due.len() == 1 && due[0].is_probe, "{due:?}");
     let outdated = world.store.claim_deliveries(&world.node, &healthy, 10, LONG, reopens).await;
     assert_eq!(
@@ -148,12 +146,12 @@ async fn an_open_circuit_lets_nothing_through_and_then_one_probe_at_a_time(world
         [],
         "who looked before it opened would not say that it is the probe"
     );
-    assert_eq!(world.store.due_endpoints(reopens, 10).await.expect("read"), due);
+    assert_eq!(world.due(reopens).await, due);
     let probe = claim(reopens).await;
     assert_eq!(probe.len(), 1);
     world.event_for(&key, "https://h.example/").await;
     assert_eq!(claim(reopens).await, [], "a second probe");
-    assert_eq!(world.store.due_endpoints(reopens, 10).await.expect("read"), [], "its probe is under way");
+    assert_eq!(world.due(reopens).await, [], "its probe is under way");
 
     let later = reopens.plus(secs(120));
     world.failed(&probe[0], PROBE_FAILED, later, reopens).await;
@@ -327,7 +325,7 @@ async fn no_delivery_is_forgotten_while_jobs_end_and_nodes_claim(world: World) {
     let deliver = async |store: store::Store| {
         let node = NodeId::from_random(bytes());
         let mut delivered = 0;
-        for due in store.due_endpoints(NOW, 10).await.expect("read") {
+        for due in store.due_endpoints(NOW, 10, None).await.expect("read").endpoints {
             let claimed = store.claim_deliveries(&node, &due, 3, LONG, NOW).await.expect("claimed");
             let group: Vec<_> = claimed
                 .into_iter()

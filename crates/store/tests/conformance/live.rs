@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use domain::{
-    Delivery, DeliveryId, DeliveryState, EndpointVerdict, EventId, EventKind, Job, KeyId, Lease, Timestamp,
-    WebUrl,
+    Delivery, DeliveryId, DeliveryState, EndpointVerdict, EventId, EventKind, Job, KeyId, Lease, WebUrl,
 };
-use store::{
-    Announced, DeliveryFilter, DeliverySummary, DueEndpoint, EventDraft, Finish, Next, ReplayFilter, Replayed,
-};
+use store::{Announced, DeliveryFilter, DeliverySummary, EventDraft, Finish, Next, ReplayFilter, Replayed};
 
 use crate::delivering::answered;
 use crate::on_both;
@@ -39,10 +36,6 @@ impl World {
         let (event, delivery) = (event(kind), DeliveryId::from_random(bytes()));
         let announced = self.store.announce(lease, &event, &delivery, NOW).await;
         (announced.expect("answered"), event.id)
-    }
-
-    async fn due(&self, now: Timestamp) -> Vec<DueEndpoint> {
-        self.store.due_endpoints(now, 100).await.expect("read")
     }
 
     async fn claim_live(&self, lease: Duration) -> Vec<Lease<Delivery>> {

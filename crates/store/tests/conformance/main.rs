@@ -8,6 +8,7 @@ mod finishing;
 mod keeping;
 mod keys;
 mod live;
+mod looking;
 mod opening;
 mod replaying;
 mod submitting;

@@ -11,7 +11,9 @@ use domain::{
     TrackChoice, WebUrl,
 };
 use sqlx::Connection as _;
-use store::{DatabaseUrl, Ending, EventDraft, Finish, MasterKey, NewKey, Store, Submission, Submitted};
+use store::{
+    DatabaseUrl, DueEndpoint, Ending, EventDraft, Finish, MasterKey, NewKey, Store, Submission, Submitted,
+};
 use tempfile::TempDir;
 
 /// When the tests happen: any time will do.
@@ -98,6 +100,13 @@ impl World {
         let mut leases = self.store.claim_jobs(&self.node, 1, lease, NOW).await.expect("claimed");
         assert_eq!(leases.len(), 1, "there was not one job to claim");
         leases.remove(0)
+    }
+
+    /// What is due, where that is little.
+    pub(crate) async fn due(&self, now: Timestamp) -> Vec<DueEndpoint> {
+        let due = self.store.due_endpoints(now, 100, None).await.expect("read");
+        assert_eq!(due.rest, None);
+        due.endpoints
     }
 
     pub(crate) async fn get(&self, lease: &Lease<Job>) -> Job {
