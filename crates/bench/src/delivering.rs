@@ -37,6 +37,7 @@ impl Delivering {
                 open_after: 5,
                 first_pause: Duration::from_secs(10),
                 longest_pause: Duration::from_secs(600),
+                jitter: 0.1,
                 disable_after: Duration::from_secs(5 * 24 * 3600),
             },
             lease: Duration::from_secs(90),

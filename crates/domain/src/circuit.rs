@@ -6,7 +6,7 @@ use crate::endpoint::{EndpointState, EndpointVerdict};
 use crate::time::Timestamp;
 
 /// When an endpoint is left alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CircuitPolicy {
     /// After so many failures in a row the circuit opens: nothing is sent before a probe has succeeded.
     pub open_after: u32,
@@ -14,14 +14,20 @@ pub struct CircuitPolicy {
     pub first_pause: Duration,
     /// The longest that it stays open without a probe.
     pub longest_pause: Duration,
+    /// The largest fraction of a pause that is taken off, 0 to 1, so that those that opened together are not all probed
+    /// together ever after.
+    pub jitter: f64,
     /// An endpoint that has failed everything for so long is disabled.
     pub disable_after: Duration,
 }
 
 impl CircuitPolicy {
-    /// How long the circuit is open the `nth` time in a row, from 1.
-    fn pause(&self, nth: u32) -> Duration {
-        self.first_pause.saturating_mul(1 << nth.saturating_sub(1).min(30)).min(self.longest_pause)
+    /// How long the circuit is open the `nth` time in a row, from 1. `random` is uniform in 0 to 1: how much of the
+    /// jitter is taken off.
+    fn pause(&self, nth: u32, random: f64) -> Duration {
+        let pause =
+            self.first_pause.saturating_mul(1 << nth.saturating_sub(1).min(30)).min(self.longest_pause);
+        pause.mul_f64(1.0 - self.jitter.clamp(0.0, 1.0) * random.clamp(0.0, 1.0))
     }
 }
 
@@ -57,7 +63,8 @@ impl EndpointHealth {
     };
 
     /// Takes in what one attempt, recorded at `now`, says. Nothing brings a disabled endpoint back but its owner.
-    pub fn learn(&mut self, verdict: &EndpointVerdict, policy: &CircuitPolicy, now: Timestamp) {
+    /// `random` is uniform in 0 to 1, for the jitter of a pause.
+    pub fn learn(&mut self, verdict: &EndpointVerdict, policy: &CircuitPolicy, now: Timestamp, random: f64) {
         if self.state == EndpointState::Disabled {
             return;
         }
@@ -71,7 +78,7 @@ impl EndpointHealth {
             }
             EndpointVerdict::Gone => self.disable("it answered 410 Gone".to_owned()),
             EndpointVerdict::Failed { is_probe, rest_until } => {
-                self.fail(*is_probe, policy, now);
+                self.fail(*is_probe, policy, now, random);
                 if self.state != EndpointState::Disabled {
                     self.retry_at = self.retry_at.max(*rest_until);
                 }
@@ -79,7 +86,7 @@ impl EndpointHealth {
         }
     }
 
-    fn fail(&mut self, is_probe: bool, policy: &CircuitPolicy, now: Timestamp) {
+    fn fail(&mut self, is_probe: bool, policy: &CircuitPolicy, now: Timestamp, random: f64) {
         self.failures = self.failures.saturating_add(1);
         let since = *self.first_failed_at.get_or_insert(now);
         if now.since(since) >= policy.disable_after {
@@ -95,7 +102,7 @@ impl EndpointHealth {
             self.state = EndpointState::Failing;
             self.pauses = self.pauses.saturating_add(1);
             self.is_probing = false;
-            self.retry_at = self.retry_at.max(Some(now.plus(policy.pause(self.pauses))));
+            self.retry_at = self.retry_at.max(Some(now.plus(policy.pause(self.pauses, random))));
         }
     }
 
@@ -121,13 +128,14 @@ mod tests {
             open_after: 5,
             first_pause: Duration::from_secs(10),
             longest_pause: Duration::from_secs(60),
+            jitter: 0.1,
             disable_after: 5 * DAY,
         }
     }
 
     fn after(verdicts: &[EndpointVerdict]) -> EndpointHealth {
         let mut health = EndpointHealth::NEW;
-        verdicts.iter().for_each(|verdict| health.learn(verdict, &policy(), NOW));
+        verdicts.iter().for_each(|verdict| health.learn(verdict, &policy(), NOW, 0.0));
         health
     }
 
@@ -153,13 +161,24 @@ mod tests {
         let mut health = after(&[FAILED; 5]);
         for secs in [20, 40, 60, 60] {
             health.is_probing = true;
-            health.learn(&FAILED, &policy(), NOW);
+            health.learn(&FAILED, &policy(), NOW, 0.0);
             assert!(health.is_probing, "an attempt from before ended the probe");
-            health.learn(&PROBE_FAILED, &policy(), NOW);
+            health.learn(&PROBE_FAILED, &policy(), NOW, 0.0);
             assert_eq!((health.retry_at, health.is_probing), (in_secs(secs), false));
         }
-        health.learn(&EndpointVerdict::Succeeded, &policy(), NOW.plus(Duration::from_secs(60)));
+        health.learn(&EndpointVerdict::Succeeded, &policy(), NOW.plus(Duration::from_secs(60)), 0.0);
         assert_eq!(health, EndpointHealth::NEW);
+    }
+
+    #[test]
+    fn jitter_takes_off_its_fraction_of_every_pause_and_adds_nothing() {
+        for (random, first, longest) in [(0.0, 10_000, 60_000), (0.5, 9_500, 57_000), (1.0, 9_000, 54_000)] {
+            let mut health = EndpointHealth::NEW;
+            (0..5).for_each(|_| health.learn(&FAILED, &policy(), NOW, random));
+            assert_eq!(health.retry_at, Some(NOW.plus(Duration::from_millis(first))));
+            (0..5).for_each(|_| health.learn(&PROBE_FAILED, &policy(), NOW, random));
+            assert_eq!(health.retry_at, Some(NOW.plus(Duration::from_millis(longest))));
+        }
     }
 
     #[test]
@@ -182,9 +201,9 @@ mod tests {
         assert_eq!(gone.reason.as_deref(), Some("it answered 410 Gone"));
 
         let mut dead = after(&[FAILED; 5]);
-        dead.learn(&PROBE_FAILED, &policy(), NOW.plus(5 * DAY - Duration::from_secs(1)));
+        dead.learn(&PROBE_FAILED, &policy(), NOW.plus(5 * DAY - Duration::from_secs(1)), 0.0);
         assert_eq!(dead.state, EndpointState::Failing);
-        dead.learn(&PROBE_FAILED, &policy(), NOW.plus(5 * DAY));
+        dead.learn(&PROBE_FAILED, &policy(), NOW.plus(5 * DAY), 0.0);
         assert_eq!((dead.state, dead.failures), (EndpointState::Disabled, 7));
         assert_eq!(dead.reason.as_deref(), Some("everything sent to it for 5 days has failed"));
     }
@@ -193,20 +212,20 @@ mod tests {
     fn a_live_event_that_was_not_taken_is_not_held_against_it() {
         let before = after(&[FAILED; 3]);
         let mut health = before.clone();
-        health.learn(&EndpointVerdict::Unchanged, &policy(), NOW.plus(6 * DAY));
+        health.learn(&EndpointVerdict::Unchanged, &policy(), NOW.plus(6 * DAY), 0.0);
         assert_eq!(health, before);
         for secs in [60, 7] {
             let until = NOW.plus(Duration::from_secs(secs));
-            health.learn(&EndpointVerdict::Resting { until }, &policy(), NOW);
+            health.learn(&EndpointVerdict::Resting { until }, &policy(), NOW, 0.0);
             assert_eq!(
                 health,
                 EndpointHealth { retry_at: in_secs(60), ..before.clone() },
                 "but a rest is kept"
             );
         }
-        health.learn(&EndpointVerdict::Gone, &policy(), NOW);
+        health.learn(&EndpointVerdict::Gone, &policy(), NOW, 0.0);
         let disabled = health.clone();
-        health.learn(&EndpointVerdict::Resting { until: NOW.plus(DAY) }, &policy(), NOW);
+        health.learn(&EndpointVerdict::Resting { until: NOW.plus(DAY) }, &policy(), NOW, 0.0);
         assert_eq!(health, disabled);
     }
 }

@@ -263,6 +263,7 @@ impl Node {
                 open_after: settings.webhook_open_after,
                 first_pause: settings.webhook_first_pause,
                 longest_pause: settings.webhook_longest_pause,
+                jitter: settings.webhook_retry_jitter,
                 disable_after: settings.webhook_disable_after,
             },
             // An attempt begins in the first half of its lease and must end in the second, with time to write down

@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::millis;
 use crate::rows::Rows;
 use crate::sql::{Row, Unreadable, sql_over};
+use crate::vault::random;
 
 /// Applies what attempts say of their endpoints, in the order in which they are given. `is_retried`: some of the
 /// attempts' deliveries wait again. Whether something may be due at another time than before.
@@ -28,10 +29,11 @@ pub(crate) async fn judge(
     }
     lock(tx, &endpoints).await?;
     let mut changed = Vec::new();
+    // One for each: those that fail together are to be probed apart.
     for (id, before) in healths(tx, &endpoints).await? {
-        let mut health = before.clone();
+        let (mut health, random) = (before.clone(), random_unit()?);
         for (_, verdict) in verdicts.iter().filter(|(other, _)| other.as_str() == id) {
-            health.learn(verdict, policy, now);
+            health.learn(verdict, policy, now, random);
         }
         if health != before {
             changed.push((id, health));
@@ -42,6 +44,11 @@ pub(crate) async fn judge(
     }
     reckon(tx, &endpoints).await?;
     Ok(true)
+}
+
+/// Uniform in 0 to 1.
+fn random_unit() -> Result<f64, StoreError> {
+    Ok(f64::from(u32::from_be_bytes(random()?)) / f64::from(u32::MAX))
 }
 
 async fn any_unwell(tx: &mut Tx, endpoints: &[&str]) -> Result<bool, StoreError> {

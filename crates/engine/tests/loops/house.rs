@@ -206,6 +206,7 @@ pub(crate) fn circuit() -> CircuitPolicy {
         open_after: 1000,
         first_pause: Duration::from_secs(10),
         longest_pause: Duration::from_secs(600),
+        jitter: 0.0,
         disable_after: Duration::from_secs(5 * 24 * 3600),
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use domain::{
     CircuitPolicy, Delivery, Endpoint, EndpointId, EndpointState, EndpointVerdict, KeyId, Lease, NodeId,
     Timestamp, WebUrl,
@@ -192,6 +194,22 @@ async fn a_burst_of_failures_opens_a_circuit_once(world: World) {
     assert_eq!(world.send(1, LONG, NOW.plus(secs(61))).await, [], "they ended its probe");
 }
 
+async fn those_that_fail_together_are_probed_apart(world: World) {
+    let key = world.key().await;
+    for host in 0..9 {
+        world.event_for(&key, &format!("https://h{host}.example/")).await;
+    }
+    let held = world.send(9, LONG, NOW).await;
+    let retry = Next::RetryAt(NOW.plus(secs(5)));
+    let group: Vec<_> = held.iter().map(|one| (one.clone(), answered(one, 500), retry, FAILED)).collect();
+    let policy = CircuitPolicy { jitter: 1.0, ..opens_after(1) };
+    world.store.record_attempts(&group, &policy, NOW).await.expect("recorded");
+    let endpoints = world.store.endpoints(&key, None, None, 10).await.expect("read").items;
+    let probed: HashSet<_> = endpoints.iter().map(|one| one.retry_at.expect("a probe")).collect();
+    assert!(probed.len() > 5, "{probed:?}");
+    assert!(probed.iter().all(|at| (NOW..=NOW.plus(secs(60))).contains(at)), "{probed:?}");
+}
+
 async fn a_rest_that_was_asked_for_holds_for_all_that_waits(world: World) {
     let key = world.key().await;
     for _ in 0..3 {
@@ -369,6 +387,7 @@ on_both! {
     an_endpoint_is_one_url_of_one_key_and_its_health_is_its_own
     an_open_circuit_lets_nothing_through_and_then_one_probe_at_a_time
     a_burst_of_failures_opens_a_circuit_once
+    those_that_fail_together_are_probed_apart
     a_rest_that_was_asked_for_holds_for_all_that_waits
     a_lost_probe_is_followed_by_another
     what_is_handed_back_was_not_claimed

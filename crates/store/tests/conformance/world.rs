@@ -179,6 +179,7 @@ pub(crate) const fn opens_after(failures: u32) -> CircuitPolicy {
         open_after: failures,
         first_pause: secs(60),
         longest_pause: secs(600),
+        jitter: 0.0,
         disable_after: secs(5 * 24 * 3600),
     }
 }
