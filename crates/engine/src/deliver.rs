@@ -24,11 +24,13 @@ mod asking;
 mod circuit;
 mod lanes;
 mod live;
+mod looking;
 mod record;
 mod window;
 
-use asking::{Answer, Asking, LOOK_AGAIN};
-use lanes::{Caps, Lanes, Turn};
+use asking::{Answer, Asking};
+use lanes::{Caps, Lanes, SlotId, Turn};
+use looking::{Found, LOOK_AGAIN};
 use record::Ended;
 use window::Bounds;
 
@@ -106,6 +108,7 @@ impl Remembered {
 /// An attempt that is over, for the lanes to learn from.
 struct Over {
     endpoint: DueEndpoint,
+    slot: Option<SlotId>,
     began: Instant,
     outcome: SendOutcome,
     /// Nothing is to be sent to its endpoint for now.
@@ -132,7 +135,7 @@ impl DeliverLoop {
         let mut lanes = Lanes::new(this.caps());
         let mut sending = JoinSet::new();
         this.turn_after_turn(&mut lanes, &mut sending, &ended, &stop).await;
-        this.give_back(lanes.take_ready(|_| true), None).await;
+        this.give_back(lanes.take_ready(), None).await;
         let finished = async { while sending.join_next().await.is_some() {} };
         if tokio::time::timeout(this.config.grace, finished).await.is_err() {
             // Cut off in the middle; their leases run out and they are sent again, with the same id.
@@ -172,6 +175,10 @@ impl DeliverLoop {
                 (looked_at, look_at) = (now, unanswered);
             }
             self.begin(lanes, sending, ended).await;
+            let stranded = lanes.take_stranded();
+            if !stranded.is_empty() {
+                self.give_back(stranded, None).await;
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
@@ -205,7 +212,8 @@ impl DeliverLoop {
     /// Takes over what the store has answered. What was claimed for a URL that was given up meanwhile goes back.
     async fn heed(&self, lanes: &mut Lanes, answer: Answer) {
         match answer {
-            Answer::Due(due, _) => lanes.refresh(due.endpoints),
+            Answer::Due(Found::All(due), _) => lanes.refresh(due.endpoints),
+            Answer::Due(Found::Fresh(due), _) => lanes.add(due),
             Answer::Claimed { endpoint, limit, since, leases } => {
                 self.give_back(lanes.claimed(endpoint, limit, since, leases), None).await;
             }
@@ -229,13 +237,13 @@ impl DeliverLoop {
     async fn learn(&self, lanes: &mut Lanes, over: Option<Over>) {
         let Some(over) = over else { return };
         let has_failed = if over.is_live {
-            lanes.live_ended(&over.endpoint, &over.outcome, over.began);
+            lanes.live_ended(&over.endpoint, over.slot, &over.outcome, over.began);
             false
         } else {
-            lanes.ended(&over.endpoint, &over.outcome, over.began)
+            lanes.ended(&over.endpoint, over.slot, &over.outcome, over.began)
         };
         if has_failed || over.is_left_alone {
-            self.give_back(lanes.give_up(&over.endpoint.id), None).await;
+            self.give_back(lanes.give_up(&over.endpoint), None).await;
         }
     }
 
@@ -264,7 +272,7 @@ impl DeliverLoop {
 
     /// Makes one attempt, if it can be made in time.
     async fn send(self: Arc<Self>, turn: Turn, ended: mpsc::Sender<Ended>) -> Over {
-        let Turn { lease, endpoint, since, .. } = turn;
+        let Turn { lease, endpoint, since, slot } = turn;
         let began = Instant::now();
         let is_live = lease.item.event.kind.is_live();
         let keys = match self.signing_keys(&lease.item.event.key).await {
@@ -272,12 +280,12 @@ impl DeliverLoop {
             Err(cause) => {
                 tracing::error!(delivery = %lease.item.id, %cause, "the signing keys cannot be read");
                 let later = self.parts.clock.now().plus(UNREADABLE_PAUSE);
-                return self.not_made(lease, endpoint, Some(later)).await;
+                return self.not_made(lease, endpoint, slot, Some(later)).await;
             }
         };
         // After the keys, for which the store may have let it wait.
         if since.elapsed() > self.patience(&lease) {
-            return self.not_made(lease, endpoint, None).await;
+            return self.not_made(lease, endpoint, slot, None).await;
         }
         let started_at = self.parts.clock.now();
         let outcome = self.parts.notifier.send(self.notice(&lease, started_at, &keys)).await;
@@ -292,7 +300,7 @@ impl DeliverLoop {
         let attempt = DeliveryAttempt { number: lease.attempt, started_at, outcome };
         // The recorder is gone only when the process stops; then the lease runs out and it is sent again.
         let _ = ended.send((lease, attempt, next, verdict)).await;
-        Over { endpoint, began, outcome: learned, is_left_alone, is_live }
+        Over { endpoint, slot, began, outcome: learned, is_left_alone, is_live }
     }
 
     /// An attempt that is not made, and of which nothing is recorded: its delivery is handed back. One that is put off
@@ -301,13 +309,14 @@ impl DeliverLoop {
         &self,
         lease: Lease<Delivery>,
         endpoint: DueEndpoint,
+        slot: Option<SlotId>,
         not_before: Option<Timestamp>,
     ) -> Over {
         let is_live = lease.item.event.kind.is_live();
         self.give_back(vec![lease], not_before).await;
         let outcome = SendOutcome::failed(SendError::Interrupted);
         let is_left_alone = not_before.is_some();
-        Over { endpoint, began: Instant::now(), outcome, is_left_alone, is_live }
+        Over { endpoint, slot, began: Instant::now(), outcome, is_left_alone, is_live }
     }
 
     fn notice<'a>(&self, lease: &'a Lease<Delivery>, at: Timestamp, keys: &'a SigningKeys) -> Notice<'a> {

@@ -50,8 +50,10 @@ pub struct Due {
 /// The endpoints of one key at one receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    key: String,
-    receiver: String,
+    /// The key's id.
+    pub key: String,
+    /// Host and port.
+    pub receiver: String,
 }
 
 impl Line {
@@ -80,6 +82,21 @@ impl Store {
             false => Ok(Due { endpoints: look.due, rest: None }),
             true => self.due_in_lines(now, from.unwrap_or(&Line::START)).await,
         }
+    }
+
+    /// Up to `limit` of the endpoints that have a delivery to claim by `now` and had none before `since`, the last to
+    /// become due first.
+    pub async fn freshly_due_endpoints(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<DueEndpoint>, StoreError> {
+        let select = sql("SELECT id, key_id, receiver, state, has_live FROM endpoints \
+             WHERE due_at >= $1 AND due_at <= $2 ORDER BY due_at DESC LIMIT $3");
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.database.fetch(select.bind(millis(since)).bind(millis(now)).bind(limit)).await?;
+        rows.iter().map(due_endpoint_from_row).collect()
     }
 
     async fn look(&self, now: Timestamp, few: usize) -> Result<Look, StoreError> {

@@ -5,28 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Delivery, Lease};
-use store::{Due, DueEndpoint, Line, StoreError};
+use store::DueEndpoint;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::DeliverLoop;
-use super::lanes::Lanes;
+use super::lanes::{Claim, Lanes, Whom};
+use super::looking::{self, Found, Look, Looks};
 
-/// Where more endpoints are due, a look is a page of them.
-const FEW_ENDPOINTS: usize = 1_000;
-/// How long after a page the next one is looked at.
-const PAGE_PAUSE: Duration = Duration::from_millis(50);
-/// How long a page is worked on while there is something to claim on it.
-const PAGE_AT_MOST: Duration = Duration::from_secs(1);
-/// How long after a look that found something, or had no answer, the next one comes, unless it is asked for earlier.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Claims between two looks, while there is something to claim: each look reads all that is due.
+/// Claims between two looks when it is time to look, for receivers that answer: what they are sent is waited for.
 const CLAIMS_IN_A_ROW: usize = 16;
+/// Such claims for others, of which there may be many to make, so that they do not hold up what a look would find.
+const CLAIMS_OF_OTHERS: usize = 1;
 
 /// What the store has answered.
 pub(super) enum Answer {
-    /// These endpoints have something to claim, and by then it is to be looked again.
-    Due(Due, Duration),
+    /// What is due, and by then it is to be looked again.
+    Due(Found, Duration),
     /// Up to `limit` deliveries were asked for, and these are ours; since then, or a little later.
     Claimed { endpoint: DueEndpoint, limit: usize, since: Instant, leases: Vec<Lease<Delivery>> },
     /// Nothing: it is out of reach, and asked again in a while.
@@ -37,44 +32,18 @@ pub(super) enum Answer {
 pub(super) struct Asking {
     deliver: Arc<DeliverLoop>,
     question: JoinSet<Answer>,
-    /// Claims that come before the next look.
+    /// Claims that come before the next look, and of these those for receivers that may not answer.
     claims_left: usize,
+    of_others_left: usize,
     /// The last question had no answer: nothing is claimed before a look has one.
     is_in_vain: bool,
-    pages: Pages,
-}
-
-/// Where much is due, it is looked at page by page, round and round.
-struct Pages {
-    /// Where the present one begins; none: at the start.
-    from: Option<Line>,
-    since: Instant,
-    /// Where the next one begins.
-    next: Option<Line>,
-    /// There is nothing to claim on it now.
-    is_done: bool,
-}
-
-impl Pages {
-    fn new() -> Self {
-        Self { from: None, since: Instant::now(), next: None, is_done: true }
-    }
-
-    /// Which page to look at: the next one if there is nothing to claim on this one, or it has had its time, so that
-    /// neither what is on it nor what is not is waited for for ever.
-    fn turn(&mut self) -> Option<Line> {
-        if self.is_done || self.since.elapsed() >= PAGE_AT_MOST {
-            self.from = self.next.take();
-            self.since = Instant::now();
-        }
-        self.from.clone()
-    }
+    looks: Looks,
 }
 
 impl Asking {
     pub(super) fn new(deliver: Arc<DeliverLoop>) -> Self {
-        let question = JoinSet::new();
-        Self { deliver, question, claims_left: 0, is_in_vain: true, pages: Pages::new() }
+        let (question, looks) = (JoinSet::new(), Looks::new());
+        Self { deliver, question, claims_left: 0, of_others_left: 0, is_in_vain: true, looks }
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -87,37 +56,46 @@ impl Asking {
         if !self.is_idle() {
             return false;
         }
-        if !self.is_in_vain && (self.claims_left > 0 || !is_time_to_look) {
-            if let Some((endpoint, limit)) = lanes.next_claim() {
-                self.claims_left = self.claims_left.saturating_sub(1);
-                let live_room = lanes.live_room(&endpoint);
-                self.question.spawn(claim(Arc::clone(&self.deliver), endpoint, limit, live_room));
-                return false;
-            }
-            self.pages.is_done = true;
+        if let Some(claim) = self.whom(is_time_to_look).and_then(|whom| lanes.next_claim(whom)) {
+            self.claims_left = self.claims_left.saturating_sub(1);
+            self.of_others_left = self.of_others_left.saturating_sub(usize::from(!claim.is_answering));
+            let live_room = lanes.live_room(&claim.endpoint);
+            self.question.spawn(make(Arc::clone(&self.deliver), claim, live_room));
+            return false;
         }
         if is_time_to_look {
-            self.claims_left = CLAIMS_IN_A_ROW;
-            self.question.spawn(look(Arc::clone(&self.deliver), self.pages.turn()));
+            (self.claims_left, self.of_others_left) = (CLAIMS_IN_A_ROW, CLAIMS_OF_OTHERS);
+            let next = self.looks.next(|| lanes.can_claim());
+            self.question.spawn(look(Arc::clone(&self.deliver), next));
         }
         is_time_to_look
+    }
+
+    /// Whom a claim may be made for now.
+    fn whom(&self, is_time_to_look: bool) -> Option<Whom> {
+        match (is_time_to_look, self.claims_left, self.of_others_left) {
+            _ if self.is_in_vain => None,
+            (false, ..) => Some(Whom::Anybody),
+            (true, 0, _) => None,
+            (true, _, 0) => Some(Whom::Answering),
+            (true, ..) => Some(Whom::Anybody),
+        }
     }
 
     /// The answer to the question under way; `None` when there is none. No answer is lost if this is dropped.
     pub(super) async fn answer(&mut self) -> Option<Answer> {
         let answer = self.question.join_next().await?.unwrap_or(Answer::Silence);
         self.is_in_vain = matches!(answer, Answer::Silence);
-        if let Answer::Due(due, _) = &answer {
-            self.pages.next.clone_from(&due.rest);
-            self.pages.is_done = false;
+        if let Answer::Due(found, wait) = &answer {
+            self.looks.heed(found, *wait);
         }
         Some(answer)
     }
 }
 
-async fn look(deliver: Arc<DeliverLoop>, from: Option<Line>) -> Answer {
-    match due(&deliver, from).await {
-        Ok((due, wait)) => Answer::Due(due, wait),
+async fn look(deliver: Arc<DeliverLoop>, look: Look) -> Answer {
+    match looking::look(&deliver, look).await {
+        Ok((found, wait)) => Answer::Due(found, wait),
         Err(cause) => {
             tracing::warn!(%cause, "what is due cannot be looked up; trying again");
             Answer::Silence
@@ -125,20 +103,8 @@ async fn look(deliver: Arc<DeliverLoop>, from: Option<Line>) -> Answer {
     }
 }
 
-/// What is due now, and when to look again. One question where nothing is: that is what an idle service costs.
-async fn due(deliver: &DeliverLoop, from: Option<Line>) -> Result<(Due, Duration), StoreError> {
-    let (store, now, poll) = (&deliver.parts.store, deliver.parts.clock.now(), deliver.config.poll);
-    let next = store.next_delivery_due(now).await?;
-    if next.is_none_or(|next| next > now) {
-        let nothing = Due { endpoints: Vec::new(), rest: None };
-        return Ok((nothing, next.map_or(poll, |next| next.since(now).min(poll))));
-    }
-    let due = store.due_endpoints(now, FEW_ENDPOINTS, from.as_ref()).await?;
-    let wait = if due.rest.is_some() { PAGE_PAUSE } else { LOOK_AGAIN };
-    Ok((due, wait.min(poll)))
-}
-
-async fn claim(deliver: Arc<DeliverLoop>, endpoint: DueEndpoint, limit: usize, live_room: usize) -> Answer {
+async fn make(deliver: Arc<DeliverLoop>, claim: Claim, live_room: usize) -> Answer {
+    let Claim { endpoint, limit, .. } = claim;
     let (parts, lease) = (&deliver.parts, deliver.config.lease);
     let now = parts.clock.now();
     // Before any lease begins: how long the store, or whoever takes up the answer, lets it wait comes off the time in

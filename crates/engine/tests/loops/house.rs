@@ -156,7 +156,7 @@ impl House {
             node: NodeId::from_random(random_id()),
         };
         let mut config = DeliverConfig {
-            slots: 8,
+            slots: 16,
             slots_per_key: 8,
             window_start: 4,
             window_most: 8,
@@ -225,6 +225,11 @@ impl Running {
     fn start<F: Future<Output = ()> + Send + 'static>(run: impl FnOnce(CancellationToken) -> F) -> Self {
         let stop = CancellationToken::new();
         Self { task: tokio::spawn(run(stop.clone())), stop }
+    }
+
+    /// Ends it at once, without waiting for what is under way.
+    pub(crate) fn abandon(self) {
+        self.task.abort();
     }
 
     pub(crate) async fn stop(self) {

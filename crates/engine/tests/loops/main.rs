@@ -2,6 +2,7 @@
 //! here must not depend on how fast a machine is.
 
 mod circuit;
+mod crowd;
 mod deliver;
 mod extract;
 mod house;

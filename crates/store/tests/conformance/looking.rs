@@ -89,8 +89,26 @@ async fn the_receivers_of_a_key_hide_no_other_keys_and_each_is_seen_in_its_turn(
     assert_eq!(seen.len(), RECEIVERS);
 }
 
+async fn what_has_just_become_due_is_found_whatever_else_is_due(world: World) {
+    let (crowd, key) = (world.key().await, world.key().await);
+    world
+        .endpoints_due(&crowd, 2_000, 0, "'h' || CAST(i AS TEXT) || '.example:443'", NOW.minus(secs(9)))
+        .await;
+    world
+        .endpoints_due(&key, 3, 50_000, "'a' || CAST(i AS TEXT) || '.example:443'", NOW.minus(secs(51)))
+        .await;
+    world.endpoints_due(&key, 3, 60_000, "'later.example:443'", NOW).await;
+    let find = async |limit| {
+        let fresh = world.store.freshly_due_endpoints(NOW.minus(secs(1)), NOW, limit).await.expect("read");
+        fresh.iter().map(|one| one.receiver.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(find(9).await, ["a50002.example:443", "a50001.example:443", "a50000.example:443"]);
+    assert_eq!(find(1).await, ["a50002.example:443"]);
+}
+
 on_both! {
     what_waits_longest_comes_first_where_little_is_due
     the_urls_of_a_receiver_hide_no_other_however_many_are_due
+    what_has_just_become_due_is_found_whatever_else_is_due
     the_receivers_of_a_key_hide_no_other_keys_and_each_is_seen_in_its_turn
 }
