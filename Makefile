@@ -32,7 +32,7 @@ bench-fetch: setup-test ## Measure fetching over a slow link beside the ffmpeg c
 	$(CARGO) build --release --package bench --package server
 	$(TARGET_DIR)/release/bench fetch $(if $(QUICK),--quick)
 
-bench-webhooks: setup-test ## Measure webhooks: one table, in about 15 minutes (QUICK=1: 3)
+bench-webhooks: setup-test ## Measure webhooks: one table, in about 20 minutes (QUICK=1: 5)
 	$(CARGO) build --release --package bench --package server
 	$(TARGET_DIR)/release/bench webhooks $(if $(QUICK),--quick)
 

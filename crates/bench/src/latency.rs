@@ -4,6 +4,7 @@
 //! alone, then with the dead beside it, so that both are measured in the same process, minute and database.
 
 use std::collections::HashMap;
+use std::iter::repeat_n;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,18 +23,22 @@ use crate::{Outcome, stats};
 const PER_SECOND: u32 = 100;
 /// How long the last events may take; what has not come by then is reported as lost.
 const PATIENCE: Duration = Duration::from_secs(40);
-/// Ports that the mute receivers listen on.
-const MUTE_RECEIVERS: usize = 10;
+/// Events a second that get into the tables at least, where each is put by itself.
+const PUT_PER_SECOND: u64 = 100;
+/// Of those that are put so, how many at once.
+const PUT_AT_ONCE: usize = 8;
 
 /// What stands beside the healthy stream in the second window.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Beside {
     Nothing,
-    /// So many events, due at once, to receivers that never answer.
+    /// So many events, due at once, each to a receiver of its own that never answers.
     Mute(usize),
-    /// So many events a second to one of them.
+    /// So many events, due at once, each to a URL of its own of one such receiver.
+    Urls(usize),
+    /// So many events a second to one such receiver.
     Stream(u32),
-    /// So many events that wait for one of them.
+    /// So many events that wait for one URL of it.
     Waiting(usize),
 }
 
@@ -56,15 +61,12 @@ pub(crate) async fn measure(engine: Engine, beside: Beside, windows: Windows) ->
     let folder = crate::scratch()?;
     let rows = Arc::new(Rows::new(engine, folder.path()).await?);
     let healthy = Receiver::start(Manner::Quick).await?;
-    let mut mute = Vec::new();
-    for _ in 0..MUTE_RECEIVERS {
-        mute.push(Receiver::start(Manner::Mute).await?);
-    }
+    let mute = Receiver::start(Manner::Mute).await?;
     let whole = windows.alone + windows.beside;
-    let jobs = rows.processing(events_in(whole, PER_SECOND), &healthy.url()).await?;
+    let jobs = rows.processing(repeat_n(healthy.url(), events_in(whole, PER_SECOND))).await?;
     let dead_jobs = match beside {
         Beside::Stream(per_second) => {
-            rows.processing(events_in(windows.beside, per_second), &mute[0].url()).await?
+            rows.processing(repeat_n(mute.url(), events_in(windows.beside, per_second))).await?
         }
         _ => Vec::new(),
     };
@@ -72,7 +74,7 @@ pub(crate) async fn measure(engine: Engine, beside: Beside, windows: Windows) ->
     let lead = time_to_put(beside);
     let begin = Instant::now() + lead;
     let due = rows.clock().now().plus(lead + windows.alone);
-    put(&rows, beside, &mute, due).await?;
+    put(&rows, beside, mute.address().port(), due).await?;
     if Instant::now() > begin {
         return Err("the rows took longer to put than was thought".into());
     }
@@ -97,7 +99,7 @@ pub(crate) async fn measure(engine: Engine, beside: Beside, windows: Windows) ->
         "aloneBytes": alone_bytes,
         "besideBytes": beside_bytes,
         "endBytes": private_bytes()?,
-        "postsToMute": mute.iter().map(Receiver::count).sum::<usize>(),
+        "postsToMute": mute.count(),
     }))
 }
 
@@ -106,21 +108,45 @@ fn events_in(window: Duration, per_second: u32) -> usize {
 }
 
 fn time_to_put(beside: Beside) -> Duration {
+    Duration::from_secs(match beside {
+        Beside::Nothing | Beside::Stream(_) => 1,
+        Beside::Waiting(events) => 2 + events as u64 / 5_000,
+        Beside::Mute(events) | Beside::Urls(events) => 2 + events as u64 / PUT_PER_SECOND,
+    })
+}
+
+/// Makes what stands beside the healthy stream wait until `from`; the mute receivers are all behind this port.
+async fn put(rows: &Arc<Rows>, beside: Beside, port: u16, from: Timestamp) -> Outcome<()> {
     match beside {
-        Beside::Nothing | Beside::Stream(_) => Duration::from_secs(1),
-        Beside::Mute(events) | Beside::Waiting(events) => Duration::from_secs(2 + events as u64 / 5_000),
+        Beside::Nothing | Beside::Stream(_) => Ok(()),
+        Beside::Waiting(count) => {
+            let webhook = format!("http://127.0.0.1:{port}/webhook");
+            let waiting = Waiting { count, webhook: &webhook, from, over: Duration::ZERO, attempts: 0 };
+            rows.put(waiting).await
+        }
+        // Host and port are what tells receivers apart, and 127.0.0.0/8 is all this machine.
+        Beside::Mute(count) => {
+            let host = |n: usize| format!("127.1.{}.{}", n / 250, n % 250 + 1);
+            put_each(rows, (0..count).map(|n| format!("http://{}:{port}/webhook", host(n))), from).await
+        }
+        Beside::Urls(count) => {
+            put_each(rows, (0..count).map(|n| format!("http://127.0.0.1:{port}/webhook?job={n}")), from).await
+        }
     }
 }
 
-async fn put(rows: &Rows, beside: Beside, mute: &[Receiver], from: Timestamp) -> Outcome<()> {
-    let (count, receivers) = match beside {
-        Beside::Nothing | Beside::Stream(_) => return Ok(()),
-        Beside::Mute(events) => (events / mute.len(), mute),
-        Beside::Waiting(events) => (events, &mute[..1]),
-    };
-    for receiver in receivers {
-        let webhook = receiver.url();
-        rows.put(Waiting { count, webhook: &webhook, from, over: Duration::ZERO, attempts: 0 }).await?;
+/// Puts one event in wait for each of these.
+async fn put_each(rows: &Arc<Rows>, webhooks: impl Iterator<Item = String>, from: Timestamp) -> Outcome<()> {
+    let mut putting = JoinSet::new();
+    for job in rows.processing(webhooks).await? {
+        if putting.len() == PUT_AT_ONCE {
+            putting.join_next().await.ok_or("nothing is put")???;
+        }
+        let rows = Arc::clone(rows);
+        putting.spawn(async move { rows.finish_at(&job, from).await.map(drop) });
+    }
+    while let Some(put) = putting.join_next().await {
+        put??;
     }
     Ok(())
 }

@@ -170,6 +170,7 @@ async fn cell(figure: &str, arguments: &Arguments) -> Outcome<Value> {
         "throughput" => throughput::measure(engine, count(20_000)?).await,
         "alone" => latency::measure(engine, Beside::Nothing, windows()?).await,
         "mute" => latency::measure(engine, Beside::Mute(count(1_000)?), windows()?).await,
+        "urls" => latency::measure(engine, Beside::Urls(count(12_000)?), windows()?).await,
         "stream" => latency::measure(engine, Beside::Stream(20), windows()?).await,
         "waiting" => latency::measure(engine, Beside::Waiting(count(100_000)?), windows()?).await,
         "idle" => {

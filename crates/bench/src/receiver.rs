@@ -1,7 +1,7 @@
 //! Somebody's webhook endpoint: notes when each event's first byte was there, and answers at once or never.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -61,8 +61,10 @@ impl Drop for Receiver {
 
 impl Receiver {
     pub(crate) async fn start(manner: Manner) -> Outcome<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
+        // One that never answers stands for many: it is behind its port at every address of this machine.
+        let host = if manner == Manner::Mute { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+        let listener = TcpListener::bind((host, 0)).await?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, listener.local_addr()?.port()));
         let log = Arc::new(Log {
             arrivals: Mutex::default(),
             head: Mutex::default(),

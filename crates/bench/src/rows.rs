@@ -92,15 +92,17 @@ impl Rows {
         Ok(Self { store, key, url, clock })
     }
 
-    /// Jobs that are being worked on and want their event brought to `webhook`.
-    pub(crate) async fn processing(&self, count: usize, webhook: &str) -> Outcome<Vec<Lease<Job>>> {
-        let mut left = count;
-        while left > 0 {
-            let some = left.min(SUBMITTED_AT_ONCE);
-            let jobs = (0..some).map(|_| self.queued(webhook)).collect::<Outcome<_>>()?;
-            let submission = Submission { jobs, idempotency: None, max_queued: u64::MAX >> 1 };
+    /// Jobs that are being worked on and want their event brought to one of these each.
+    pub(crate) async fn processing(
+        &self,
+        webhooks: impl Iterator<Item = String>,
+    ) -> Outcome<Vec<Lease<Job>>> {
+        let mut jobs = webhooks.map(|webhook| self.queued(&webhook)).collect::<Outcome<Vec<_>>>()?;
+        let count = jobs.len();
+        while !jobs.is_empty() {
+            let some = jobs.split_off(jobs.len().saturating_sub(SUBMITTED_AT_ONCE));
+            let submission = Submission { jobs: some, idempotency: None, max_queued: u64::MAX >> 1 };
             self.store.submit(&self.key, submission, self.clock.now()).await?;
-            left -= some;
         }
         let node = NodeId::from_random(random_id());
         let claimed = self.store.claim_jobs(&node, count, DAY, self.clock.now()).await?;
@@ -129,7 +131,11 @@ impl Rows {
 
     /// Ends a job: when this returns, its event is committed under this name.
     pub(crate) async fn finish(&self, lease: &Lease<Job>) -> Outcome<EventId> {
-        let now = self.clock.now();
+        self.finish_at(lease, self.clock.now()).await
+    }
+
+    /// The same at this time, from which on its event is due.
+    pub(crate) async fn finish_at(&self, lease: &Lease<Job>, now: Timestamp) -> Outcome<EventId> {
         let result = ResultFile {
             filename: "my-audio-file.mp3".to_owned(),
             location: format!("{}/my-audio-file.mp3", lease.item.id),
@@ -156,7 +162,7 @@ impl Rows {
 
     /// Puts events in wait. For measurements that have not begun: no hint is given.
     pub(crate) async fn put(&self, waiting: Waiting<'_>) -> Outcome<()> {
-        let leases = self.processing(1, waiting.webhook).await?;
+        let leases = self.processing(std::iter::once(waiting.webhook.to_owned())).await?;
         let first = leases.first().ok_or("no job was claimed")?;
         let event = self.finish(first).await?;
         let mut raw = Raw::open(&self.url).await?;

@@ -42,12 +42,13 @@ type Measure = fn(&Plan) -> Outcome<Vec<Line>>;
 pub(crate) fn print(plan: &Plan, say: impl Fn(&str)) -> Outcome<bool> {
     let mut is_met = true;
     say("| figure | measured | bar | |\n|---|---|---|---|");
-    let figures: [(&str, Measure); 6] = [
+    let figures: [(&str, Measure); 7] = [
         ("throughput", throughput),
         ("alone", alone),
         ("mute", mute),
         ("stream", stream),
         ("waiting", waiting),
+        ("urls", urls),
         ("idle", idle),
     ];
     for (name, measure) in figures {
@@ -109,7 +110,7 @@ fn alone(plan: &Plan) -> Outcome<Vec<Line>> {
 fn mute(plan: &Plan) -> Outcome<Vec<Line>> {
     let beside = if plan.is_quick { "10" } else { "20" };
     let cells = beside_the_dead(plan, 5, &["mute", "--alone", "10", "--beside", beside])?;
-    Ok(vec![p99_beside("p99 beside 1,000 events to mute receivers", &cells)])
+    Ok(vec![p99_beside("p99 beside 1,000 events to as many mute receivers", &cells)])
 }
 
 fn stream(plan: &Plan) -> Outcome<Vec<Line>> {
@@ -130,6 +131,12 @@ fn waiting(plan: &Plan) -> Outcome<Vec<Line>> {
         is_met: grown <= 32.0,
     };
     Ok(vec![memory, p99_beside(&format!("p99 beside {events} waiting for one dead receiver"), &cells)])
+}
+
+fn urls(plan: &Plan) -> Outcome<Vec<Line>> {
+    let events = if plan.is_quick { "2000" } else { "12000" };
+    let cells = beside_the_dead(plan, 1, &["urls", "--alone", "10", "--beside", "20", "--count", events])?;
+    Ok(vec![p99_beside(&format!("p99 beside {events} due URLs of one mute receiver"), &cells)])
 }
 
 fn beside_the_dead(plan: &Plan, runs: usize, words: &[&str]) -> Outcome<Vec<Value>> {
@@ -157,6 +164,8 @@ fn idle(plan: &Plan) -> Outcome<Vec<Line>> {
     let words = ["idle", "--service", &service, "--count", retries, "--beside", "60"];
     let cells = plan.cells(1, &words)?;
     let of_deliveries = middle(&cells, "/deliveryQueriesPerSecond");
+    let of_all = middle(&cells, "/queriesPerSecond");
+    let wakes = middle(&cells, "/wakesPerSecond");
     let share = middle(&cells, "/shareBytes") / MB;
     Ok(vec![
         Line {
@@ -164,8 +173,6 @@ fn idle(plan: &Plan) -> Outcome<Vec<Line>> {
                 "idle, {retries} retries: queries of deliveries; of the whole service; wake-ups; CPU"
             ),
             measured: format!(
-    let of_all = middle(&cells, "/queriesPerSecond");
-    let wakes = middle(&cells, "/wakesPerSecond");
                 "{of_deliveries:.2}/s; {of_all:.2}/s; {wakes:.2}/s; {:.2} %",
                 middle(&cells, "/cpuPercent")
             ),
