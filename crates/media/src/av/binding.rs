@@ -131,10 +131,9 @@ functions! {
     avcodec_alloc_context3 avcodec_find_decoder avcodec_find_encoder_by_name avcodec_flush_buffers
     avcodec_free_context avcodec_get_name avcodec_open2 avcodec_parameters_alloc avcodec_parameters_copy
     avcodec_parameters_free avcodec_parameters_from_context avcodec_parameters_to_context avcodec_receive_frame
-    avcodec_receive_packet avcodec_send_frame avcodec_send_packet av_audio_fifo_alloc av_audio_fifo_free
-    av_audio_fifo_read av_audio_fifo_size av_audio_fifo_write av_channel_layout_channel_from_index
+    avcodec_receive_packet avcodec_send_frame avcodec_send_packet av_channel_layout_channel_from_index
     av_channel_layout_compare av_channel_layout_default av_channel_layout_from_string av_crc av_crc_get_table
-    av_dict_free av_dict_get av_dict_set av_frame_alloc av_frame_free av_frame_get_buffer av_frame_make_writable
-    av_free av_log_set_level av_malloc av_opt_set av_samples_copy av_samples_set_silence av_strerror
-    swr_alloc_set_opts2 swr_convert swr_free swr_get_out_samples swr_init
+    av_dict_free av_dict_get av_dict_set av_frame_alloc av_frame_free av_frame_get_buffer av_frame_is_writable
+    av_frame_make_writable av_free av_log_set_level av_malloc av_opt_set av_samples_copy av_samples_set_silence
+    av_strerror swr_alloc_set_opts2 swr_convert swr_free swr_get_out_samples swr_init
 }

@@ -1,18 +1,15 @@
 //! Samples into the result: cut to the encoder's frames, encoded, muxed.
-#![allow(unsafe_code)] // the queue of samples is driven through raw pointers.
 
-use std::ffi::{c_int, c_void};
 use std::fs::File;
-use std::ptr;
 use std::rc::Rc;
 
 use domain::{AudioFormat, Failure, MetadataPart};
-use ffmpeg_sys_next as sys;
 
 use super::codec::Codec;
 use super::crew::Crew;
 use super::failures;
 use super::ffi::{AvError, Frame, Layout, Shape};
+use super::gather::Gatherer;
 use super::mux::{Muxer, Origin, Parameters};
 use super::packet::Packet;
 use super::quality::Encoding;
@@ -22,9 +19,8 @@ use super::tags::Tags;
 pub(super) struct Encoder {
     codec: Codec,
     muxer: Muxer,
-    queue: *mut sys::AVAudioFifo,
+    gathered: Gatherer,
     packet: Packet,
-    shape: Shape,
     /// Samples a channel that were encoded.
     encoded: i64,
     /// Who encodes instead of `codec`, where several do.
@@ -54,10 +50,9 @@ impl Encoder {
         let failed = |cause| failures::internal("the encoder", cause);
         let codec = Codec::open(encoding, source).map_err(failed)?;
         let mut encoder = Self {
-            shape: codec.shape(),
+            gathered: Gatherer::new(codec.shape(), codec.frame_samples()),
             codec,
             muxer: Muxer::new(into, max_bytes).map_err(failed)?,
-            queue: ptr::null_mut(),
             packet: Packet::new().map_err(failed)?,
             encoded: 0,
             crew: None,
@@ -70,13 +65,6 @@ impl Encoder {
     }
 
     fn begin(&mut self, format: AudioFormat, tags: Tags) -> Result<(), AvError> {
-        let channels = c_int::from(self.shape.layout.channels());
-        // SAFETY: allocates; grows as needed.
-        self.queue =
-            unsafe { sys::av_audio_fifo_alloc(self.shape.format, channels, self.codec.frame_samples()) };
-        if self.queue.is_null() {
-            return Err(AvError::MEMORY);
-        }
         let parameters = Parameters::of_encoder(self.codec.get())?;
         self.muxer.begin(format, &parameters, self.codec.get().sample_rate, Origin::Encoder, tags)
     }
@@ -97,45 +85,33 @@ impl Encoder {
 
     /// What samples it takes.
     pub(super) fn shape(&self) -> &Shape {
-        &self.shape
+        self.gathered.shape()
     }
 
     /// Takes samples of its shape.
-    pub(super) fn push(&mut self, frame: &Frame) -> Result<(), AvError> {
-        let planes = frame.get().extended_data.cast::<*mut c_void>();
-        // SAFETY: the frame has `nb_samples` samples of the queue's format and number of channels.
-        AvError::check(unsafe { sys::av_audio_fifo_write(self.queue, planes, frame.get().nb_samples) })?;
-        let whole = self.codec.frame_samples();
-        while self.queued() >= whole {
-            self.encode(whole)?;
+    pub(super) fn push(&mut self, samples: &Frame) -> Result<(), AvError> {
+        let mut from = 0;
+        while let Some(frame) = self.gathered.fill(samples, &mut from)? {
+            self.encode(frame)?;
         }
         Ok(())
     }
 
-    fn queued(&self) -> c_int {
-        // SAFETY: the queue is alive.
-        unsafe { sys::av_audio_fifo_size(self.queue) }
-    }
-
-    fn encode(&mut self, samples: c_int) -> Result<(), AvError> {
-        let mut frame = Frame::with_room(&self.shape, samples)?;
-        // SAFETY: the frame has room for so many samples of the queue's format.
-        AvError::check(unsafe {
-            sys::av_audio_fifo_read(self.queue, frame.get().extended_data.cast::<*mut c_void>(), samples)
-        })?;
+    fn encode(&mut self, mut frame: Frame) -> Result<(), AvError> {
         frame.get_mut().pts = self.encoded;
-        self.encoded += i64::from(samples);
+        self.encoded += i64::from(frame.samples());
         match self.crew.take() {
             Some(mut crew) => {
                 crew.push(frame, |bytes, samples| self.mux_frame(bytes, samples))?;
                 self.crew = Some(crew);
-                Ok(())
             }
             None => {
                 self.codec.send(Some(&frame))?;
-                self.mux()
+                self.mux()?;
+                self.gathered.give_back(frame);
             }
         }
+        Ok(())
     }
 
     /// Writes a frame that the crew encoded.
@@ -171,8 +147,7 @@ impl Encoder {
     }
 
     fn complete(&mut self) -> Result<(), AvError> {
-        let rest = self.queued();
-        if rest > 0 {
+        if let Some(rest) = self.gathered.rest() {
             self.encode(rest)?;
         }
         if let Some(crew) = self.crew.take() {
@@ -191,14 +166,5 @@ impl Encoder {
     /// What a libav error means: often only that the file took no more.
     pub(super) fn failure(&mut self, cause: AvError) -> Failure {
         self.muxer.refusal().unwrap_or_else(|| failures::internal("the encoder", cause))
-    }
-}
-
-impl Drop for Encoder {
-    fn drop(&mut self) {
-        if !self.queue.is_null() {
-            // SAFETY: frees what `begin` allocated, once.
-            unsafe { sys::av_audio_fifo_free(self.queue) };
-        }
     }
 }

@@ -10,9 +10,12 @@ use super::ffi::{AvError, Frame, Layout, Shape};
 
 /// Converts frames into one shape, whatever shape they come in and change to.
 pub(super) struct Resampler {
+    /// Null while the sound comes in the shape that is wanted.
     swr: *mut sys::SwrContext,
     from: Option<Shape>,
     to: Shape,
+    /// Where converted samples go, with room for so many: each time the same.
+    out: Option<(Frame, c_int)>,
     /// Samples of the new rate that what came stands for.
     due: f64,
     given: u64,
@@ -21,7 +24,7 @@ pub(super) struct Resampler {
 impl Resampler {
     /// To this shape.
     pub(super) fn new(to: Shape) -> Self {
-        Self { swr: ptr::null_mut(), from: None, to, due: 0.0, given: 0 }
+        Self { swr: ptr::null_mut(), from: None, to, out: None, due: 0.0, given: 0 }
     }
 
     /// Converts one frame. Where the source changes in mid-stream, what the old shape still owes comes first.
@@ -36,6 +39,11 @@ impl Resampler {
             self.open(shape)?;
         }
         self.due += f64::from(frame.samples()) * self.ratio();
+        if self.swr.is_null() {
+            // All that came before has been given out, to the sample that was due.
+            self.given += u64::from(frame.samples());
+            return sink(frame);
+        }
         self.pass(Some(frame), &mut sink)
     }
 
@@ -57,7 +65,9 @@ impl Resampler {
         if self.from.take().is_none() {
             return Ok(());
         }
-        self.pass(None, &mut sink)?;
+        if !self.swr.is_null() {
+            self.pass(None, &mut sink)?;
+        }
         let missing = (self.due.round() as u64).saturating_sub(self.given);
         if missing == 0 {
             return Ok(());
@@ -79,19 +89,32 @@ impl Resampler {
         if room == 0 {
             return Ok(());
         }
-        let mut out = Frame::with_room(&self.to, room)?;
+        let (mut out, most) = match self.out.take().filter(|(_, most)| *most >= room) {
+            Some(again) => again,
+            None => (Frame::with_room(&self.to, room)?, room),
+        };
         // SAFETY: `out` has room for `room` samples of the shape that the context makes; the frame has `samples` of the
         // shape that it takes, or null flushes.
         let made = AvError::check(unsafe {
             sys::swr_convert(self.swr, out.get().extended_data, room, planes, samples)
         })?;
         let left = (self.due.round() as u64).saturating_sub(self.given);
-        out.shorten(u32::try_from(made).unwrap_or(0).min(u32::try_from(left).unwrap_or(u32::MAX)));
+        out.get_mut().nb_samples = made.min(c_int::try_from(left).unwrap_or(c_int::MAX));
         self.given += u64::from(out.samples());
-        if out.samples() > 0 { sink(&out) } else { Ok(()) }
+        if out.samples() > 0 {
+            sink(&out)?;
+        }
+        self.out = Some((out, most));
+        Ok(())
     }
 
     fn open(&mut self, from: Shape) -> Result<(), AvError> {
+        if from == self.to {
+            // SAFETY: frees the context, if any.
+            unsafe { sys::swr_free(&mut self.swr) };
+            self.from = Some(from);
+            return Ok(());
+        }
         let named = self.configure(&from);
         if named.is_err() {
             // An order of channels that cannot be mixed by its names is taken as the usual one for their number.
@@ -141,5 +164,51 @@ impl Drop for Resampler {
     fn drop(&mut self) {
         // SAFETY: frees the context, if any.
         unsafe { sys::swr_free(&mut self.swr) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(rate: u32) -> Shape {
+        let format = sys::AVSampleFormat::AV_SAMPLE_FMT_FLTP;
+        Shape { rate, layout: Layout::usual(2), format }
+    }
+
+    #[test]
+    fn what_has_the_shape_goes_through_as_it_is() {
+        let mut resampler = Resampler::new(shape(48_000));
+        let frame = Frame::silence(&shape(48_000), 480).expect("a frame");
+        let sink = |samples: &Frame| {
+            assert_eq!((samples.as_ptr(), samples.samples()), (frame.as_ptr(), 480));
+            Ok(())
+        };
+        resampler.convert(&frame, sink).expect("samples");
+        resampler.finish(|_| panic!("nothing is missing")).expect("an end");
+    }
+
+    #[test]
+    fn no_sample_is_lost_where_the_shape_changes() {
+        let mut resampler = Resampler::new(shape(48_000));
+        let (mut made, mut due) = (0, 0.0);
+        for (rate, frames) in [(48_000, 50), (44_100, 70), (48_000, 30), (11_025, 100), (48_000, 1)] {
+            let samples = rate / 100 + 1;
+            let frame = Frame::silence(&shape(rate), samples as c_int).expect("a frame");
+            for _ in 0..frames {
+                let count = |samples: &Frame| {
+                    made += u64::from(samples.samples());
+                    Ok(())
+                };
+                resampler.convert(&frame, count).expect("samples");
+                due += f64::from(samples) * 48_000.0 / f64::from(rate);
+            }
+        }
+        let count = |samples: &Frame| {
+            made += u64::from(samples.samples());
+            Ok(())
+        };
+        resampler.finish(count).expect("an end");
+        assert_eq!(made, due.round() as u64);
     }
 }
