@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 use std::slice;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::codec::Codec;
@@ -17,32 +17,33 @@ use super::quality::{Encoding, Spending};
 
 /// Frames of one run: 1.4 s, so that handing over costs nothing beside encoding, and waiting runs little memory.
 const RUN_FRAMES: usize = 16;
-/// Runs of each encoder that are not muxed yet: one in work, one that waits.
-const RUNS_EACH: usize = 2;
+/// Runs for each encoder that are not muxed yet: one in work, the others for when the machine gives a thread no time
+/// for a while. They are taken by whoever is free.
+const RUNS_EACH: usize = 4;
 
-/// An encoded frame, and how many samples a channel are in it.
-type Encoded = (Vec<u8>, u32);
+/// Encoded frames, and how many samples a channel are in each.
+type Encoded = Result<Vec<(Packet, u32)>, AvError>;
 
-/// Frames on their way to an encoder, and the number of the first.
+/// Frames on their way to an encoder.
 struct Run {
     frames: Arc<Vec<Frame>>,
+    /// The number of the first.
     first: u64,
-}
-
-struct Worker {
-    runs: Sender<Run>,
-    encoded: Receiver<Result<Vec<Encoded>, AvError>>,
+    encoded: SyncSender<Encoded>,
 }
 
 /// The encoders.
 pub(super) struct Crew {
-    workers: Vec<Worker>,
+    runs: Sender<Run>,
     /// Frames of the run that is being gathered.
     gathered: Vec<Frame>,
     /// Frames that were handed over.
     handed: u64,
-    /// Who has runs that are not muxed yet, in their order.
-    busy: VecDeque<usize>,
+    /// The runs that are not muxed yet, in their order, and how many they may be.
+    awaited: VecDeque<(Arc<Vec<Frame>>, Receiver<Encoded>)>,
+    most: usize,
+    /// Frames that nobody needs any more.
+    used: Vec<Frame>,
     totals: Totals,
     listener: Listener,
 }
@@ -51,14 +52,21 @@ impl Crew {
     /// So many encoders of FLAC, each on its thread.
     pub(super) fn open(encoding: &Encoding, source: &Layout, threads: u32) -> Result<Self, AvError> {
         let Spending::Lossless(bits) = encoding.spending else { return Err(AvError::NO_ENCODER) };
-        let workers = (0..threads).map(|_| Worker::start(Codec::open(encoding, source)?));
+        let (runs, to_do) = channel();
+        let to_do = Arc::new(Mutex::new(to_do));
+        for _ in 0..threads {
+            start_worker(Codec::open(encoding, source)?, Arc::clone(&to_do))?;
+        }
+        let most = threads as usize * RUNS_EACH;
         Ok(Self {
-            workers: workers.collect::<Result<_, _>>()?,
+            runs,
             gathered: Vec::new(),
             handed: 0,
-            busy: VecDeque::new(),
+            awaited: VecDeque::new(),
+            most,
+            used: Vec::new(),
             totals: Totals::new(),
-            listener: Listener::start(bits, threads as usize * RUNS_EACH)?,
+            listener: Listener::start(bits, most)?,
         })
     }
 
@@ -66,7 +74,7 @@ impl Crew {
     pub(super) fn push(
         &mut self,
         frame: Frame,
-        sink: impl FnMut(&[u8], u32) -> Result<(), AvError>,
+        sink: impl FnMut(Packet, u32) -> Result<(), AvError>,
     ) -> Result<(), AvError> {
         self.gathered.push(frame);
         if self.gathered.len() == RUN_FRAMES { self.hand_over(sink) } else { Ok(()) }
@@ -76,40 +84,47 @@ impl Crew {
     pub(super) fn finish(
         mut self,
         begun: &[u8],
-        mut sink: impl FnMut(&[u8], u32) -> Result<(), AvError>,
+        mut sink: impl FnMut(Packet, u32) -> Result<(), AvError>,
     ) -> Result<Option<[u8; 34]>, AvError> {
         self.hand_over(&mut sink)?;
-        while !self.busy.is_empty() {
+        while !self.awaited.is_empty() {
             self.collect(&mut sink)?;
         }
         Ok(self.totals.streaminfo(self.listener.finish()?, begun))
     }
 
-    fn hand_over(&mut self, sink: impl FnMut(&[u8], u32) -> Result<(), AvError>) -> Result<(), AvError> {
+    fn hand_over(&mut self, sink: impl FnMut(Packet, u32) -> Result<(), AvError>) -> Result<(), AvError> {
         if self.gathered.is_empty() {
             return Ok(());
         }
-        if self.busy.len() == self.workers.len() * RUNS_EACH {
+        if self.awaited.len() == self.most {
             self.collect(sink)?;
         }
         let frames = Arc::new(std::mem::take(&mut self.gathered));
+        let first = self.handed;
+        self.handed += frames.len() as u64;
         self.listener.hear(&frames);
-        let count = frames.len() as u64;
-        let turn = (self.handed / RUN_FRAMES as u64) as usize % self.workers.len();
-        // A worker that is gone has said why, or panicked; both are seen when it is asked for what it encoded.
-        let _ = self.workers[turn].runs.send(Run { frames, first: self.handed });
-        self.handed += count;
-        self.busy.push_back(turn);
+        let (encoded, awaited) = sync_channel(1);
+        self.awaited.push_back((Arc::clone(&frames), awaited));
+        // If all workers are gone, that is seen when this run is waited for.
+        let _ = self.runs.send(Run { frames, first, encoded });
         Ok(())
     }
 
+    /// A frame to fill again, if there is one.
+    pub(super) fn used(&mut self) -> Option<Frame> {
+        self.used.pop()
+    }
+
     /// Waits for the run that comes next.
-    fn collect(&mut self, mut sink: impl FnMut(&[u8], u32) -> Result<(), AvError>) -> Result<(), AvError> {
-        let Some(turn) = self.busy.pop_front() else { return Ok(()) };
-        let encoded = self.workers[turn].encoded.recv().map_err(|_| AvError::STOP)??;
-        for (bytes, samples) in encoded {
-            self.totals.count(&bytes);
-            sink(&bytes, samples)?;
+    fn collect(&mut self, mut sink: impl FnMut(Packet, u32) -> Result<(), AvError>) -> Result<(), AvError> {
+        let Some((frames, awaited)) = self.awaited.pop_front() else { return Ok(()) };
+        let encoded = awaited.recv().map_err(|_| AvError::STOP)??;
+        // Unless the listener is behind.
+        self.used.extend(Arc::into_inner(frames).unwrap_or_default());
+        for (packet, samples) in encoded {
+            self.totals.count(packet.bytes());
+            sink(packet, samples)?;
         }
         Ok(())
     }
@@ -165,33 +180,30 @@ fn hear(heard: &mut Heard, frame: &Frame, bits: u32) {
     heard.hear(&packed, frame.samples());
 }
 
-impl Worker {
-    fn start(mut codec: Codec) -> Result<Self, AvError> {
-        let (runs, to_do) = channel::<Run>();
-        let (done, encoded) = channel();
-        // It ends with its senders, and at the latest with the process.
-        let work = move || {
-            let mut work = || -> Result<(), AvError> {
-                let mut packet = Packet::new()?;
-                to_do.iter().try_for_each(|run| {
-                    done.send(encode(&mut codec, &mut packet, run)).map_err(|_| AvError::END)
-                })
-            };
-            // What failed was sent; nobody listens any more if that did not work.
-            let _ = work();
-        };
-        thread::Builder::new().name("flac".to_owned()).spawn(work).map_err(|_| AvError::MEMORY)?;
-        Ok(Self { runs, encoded })
-    }
+/// An encoder on a thread of its own, which ends with the crew, and at the latest with the process.
+fn start_worker(mut codec: Codec, to_do: Arc<Mutex<Receiver<Run>>>) -> Result<(), AvError> {
+    let next = move || to_do.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
+    let mut packet = Packet::new()?;
+    let work = move || {
+        while let Some(Run { frames, first, encoded }) = next() {
+            let made = encode(&mut codec, &mut packet, &frames, first);
+            drop(frames);
+            // Nobody listens any more if another run has failed.
+            let _ = encoded.send(made);
+        }
+    };
+    thread::Builder::new().name("flac".to_owned()).spawn(work).map_err(|_| AvError::MEMORY)?;
+    Ok(())
 }
 
 /// A packet for each frame: the encoder holds nothing back.
-fn encode(codec: &mut Codec, packet: &mut Packet, run: Run) -> Result<Vec<Encoded>, AvError> {
-    let mut encoded = Vec::with_capacity(run.frames.len());
-    for (frame, number) in run.frames.iter().zip(run.first..) {
+fn encode(codec: &mut Codec, packet: &mut Packet, frames: &[Frame], first: u64) -> Encoded {
+    let mut encoded = Vec::with_capacity(frames.len());
+    for (frame, number) in frames.iter().zip(first..) {
         codec.send(Some(frame))?;
         codec.receive(packet)?;
-        encoded.push((renumbered(packet.bytes(), number).ok_or(AvError::STOP)?, frame.samples()));
+        let made = renumbered(packet.bytes(), number).ok_or(AvError::STOP)?;
+        encoded.push((Packet::of(&made.pieces())?, frame.samples()));
     }
     Ok(encoded)
 }

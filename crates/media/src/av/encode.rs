@@ -102,7 +102,10 @@ impl Encoder {
         self.encoded += i64::from(frame.samples());
         match self.crew.take() {
             Some(mut crew) => {
-                crew.push(frame, |bytes, samples| self.mux_frame(bytes, samples))?;
+                crew.push(frame, |packet, samples| self.mux_frame(packet, samples))?;
+                while let Some(used) = crew.used() {
+                    self.gathered.give_back(used);
+                }
                 self.crew = Some(crew);
             }
             None => {
@@ -115,11 +118,10 @@ impl Encoder {
     }
 
     /// Writes a frame that the crew encoded.
-    fn mux_frame(&mut self, bytes: &[u8], samples: u32) -> Result<(), AvError> {
-        self.packet.fill(bytes)?;
-        self.packet.place(self.muxed, i64::from(samples));
+    fn mux_frame(&mut self, mut packet: Packet, samples: u32) -> Result<(), AvError> {
+        packet.place(self.muxed, i64::from(samples));
         self.muxed += i64::from(samples);
-        self.muxer.write(&self.packet, self.codec.get().sample_rate)
+        self.muxer.write(&packet, self.codec.get().sample_rate)
     }
 
     /// Writes the packets that the encoder has ready.
@@ -152,7 +154,7 @@ impl Encoder {
         }
         if let Some(crew) = self.crew.take() {
             let begun = Parameters::of_encoder(self.codec.get())?;
-            let header = crew.finish(begun.extradata(), |bytes, samples| self.mux_frame(bytes, samples))?;
+            let header = crew.finish(begun.extradata(), |packet, samples| self.mux_frame(packet, samples))?;
             // The encoder itself tells the muxer so, too.
             self.packet.announce(&header.ok_or(AvError::STOP)?)?;
             self.muxer.write(&self.packet, self.codec.get().sample_rate)?;

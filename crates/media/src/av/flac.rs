@@ -1,13 +1,13 @@
 //! What FLAC says of itself beside the sound: the number of each frame, and the header of the whole (RFC 9639, 8.2
 //! and 9.1).
 
-use crc::{CRC_8_SMBUS, CRC_16_UMTS, Crc, Table};
+use crc::{CRC_8_SMBUS, CRC_16_UMTS, Crc};
 use md5::{Digest as _, Md5};
 
 /// Over a frame's header; polynomial 0x07 from 0.
 const HEADER_CRC: Crc<u8> = Crc::<u8>::new(&CRC_8_SMBUS);
-/// Over a whole frame; polynomial 0x8005 from 0. The tables make it keep pace with the encoder.
-const FRAME_CRC: Crc<u16, Table<16>> = Crc::<u16, Table<16>>::new(&CRC_16_UMTS);
+/// Over a whole frame; polynomial 0x8005 from 0.
+const FRAME_CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_UMTS);
 
 /// Of a frame: sync code, size and rate of the block, channels, bits; then comes its number.
 const FIXED_BYTES: usize = 4;
@@ -16,8 +16,22 @@ const FOOTER_BYTES: usize = 2;
 /// STREAMINFO without the head of its block.
 const STREAMINFO_BYTES: usize = 34;
 
+/// A frame that got another number.
+pub(super) struct Renumbered<'f> {
+    head: Vec<u8>,
+    body: &'f [u8],
+    footer: [u8; FOOTER_BYTES],
+}
+
+impl Renumbered<'_> {
+    /// Its bytes, in pieces.
+    pub(super) fn pieces(&self) -> [&[u8]; 3] {
+        [&self.head, self.body, &self.footer]
+    }
+}
+
 /// The same frame with another number; `None` if it is no frame.
-pub(super) fn renumbered(frame: &[u8], number: u64) -> Option<Vec<u8>> {
+pub(super) fn renumbered(frame: &[u8], number: u64) -> Option<Renumbered<'_>> {
     let (fixed, rest) = frame.split_first_chunk::<FIXED_BYTES>()?;
     let old_bytes = match rest.first()?.leading_ones() {
         0 => 1,
@@ -35,16 +49,47 @@ pub(super) fn renumbered(frame: &[u8], number: u64) -> Option<Vec<u8>> {
         13 | 14 => 2,
         _ => 0,
     };
-    let (extra, rest) = rest.get(old_bytes..)?.split_at_checked(size_bytes + rate_bytes)?;
-    let body = rest.get(1..rest.len().checked_sub(FOOTER_BYTES)?)?;
-    let mut made = Vec::with_capacity(frame.len() + 6);
-    made.extend(fixed);
-    write_number(&mut made, number);
-    made.extend(extra);
-    made.push(HEADER_CRC.checksum(&made));
-    made.extend(body);
-    made.extend(FRAME_CRC.checksum(&made).to_be_bytes());
-    Some(made)
+    let extra_at = FIXED_BYTES + old_bytes;
+    let (old_head, rest) = frame.split_at_checked(extra_at + size_bytes + rate_bytes + 1)?;
+    let (body, footer) = rest.split_last_chunk::<FOOTER_BYTES>()?;
+    let mut head = Vec::with_capacity(old_head.len() + 6);
+    head.extend(fixed);
+    write_number(&mut head, number);
+    head.extend(&old_head[extra_at..old_head.len() - 1]);
+    head.push(HEADER_CRC.checksum(&head));
+    // A CRC from 0 is linear: what the head's change does to it needs no look at the body.
+    let change = followed(FRAME_CRC.checksum(old_head) ^ FRAME_CRC.checksum(&head), body.len());
+    let footer = (u16::from_be_bytes(*footer) ^ change).to_be_bytes();
+    Some(Renumbered { head, body, footer })
+}
+
+/// The frame's CRC of what is followed by so many zeros: times x to the power of 8 for each.
+fn followed(crc: u16, zeros: usize) -> u16 {
+    let (mut made, mut power, mut left) = (crc, 1 << 8, zeros);
+    while left > 0 {
+        if left & 1 == 1 {
+            made = product(made, power);
+        }
+        power = product(power, power);
+        left >>= 1;
+    }
+    made
+}
+
+/// Of two polynomials over GF(2), modulo the CRC's.
+fn product(mut one: u16, other: u16) -> u16 {
+    let mut made = 0;
+    for bit in 0..u16::BITS {
+        if other >> bit & 1 == 1 {
+            made ^= one;
+        }
+        let carried = one >> 15 == 1;
+        one <<= 1;
+        if carried {
+            one ^= CRC_16_UMTS.poly;
+        }
+    }
+    made
 }
 
 /// As UTF-8 writes a character, extended to 36 bits (RFC 9639, 9.1.5).
@@ -138,9 +183,31 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_with_another_number_has_the_checksums_of_its_bytes() {
+        for body_bytes in [0, 1, 2, 9, 255, 4096, 70_001] {
+            let body = (0..body_bytes).map(|at: usize| ((at * at) >> 3) as u8);
+            // A size and a rate that stand behind the number take three bytes.
+            let mut frame = vec![0xff, 0xf8, 0x6d, 0xa8, 5, 99, 1, 2];
+            frame.push(HEADER_CRC.checksum(&frame));
+            frame.extend(body);
+            frame.extend(FRAME_CRC.checksum(&frame).to_be_bytes());
+            for number in [5, 6, 0x80, 0x1_0000, 0xf_ffff_ffff] {
+                let made = renumbered(&frame, number).expect("a frame").pieces().concat();
+                let mut expected = vec![0xff, 0xf8, 0x6d, 0xa8];
+                write_number(&mut expected, number);
+                expected.extend([99, 1, 2]);
+                expected.push(HEADER_CRC.checksum(&expected));
+                expected.extend(&frame[9..frame.len() - 2]);
+                expected.extend(FRAME_CRC.checksum(&expected).to_be_bytes());
+                assert!(made == expected, "{body_bytes} bytes, number {number}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_frame_is_refused() {
         for frame in [&[][..], &[0xff, 0xf8, 0xc9, 0xa8], &[0xff, 0xf8, 0xc9, 0xa8, 0xff, 0, 0, 0], &[0; 6]] {
-            assert_eq!(renumbered(frame, 1), None, "{frame:?}");
+            assert!(renumbered(frame, 1).is_none(), "{frame:?}");
         }
     }
 }

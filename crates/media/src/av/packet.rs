@@ -87,16 +87,21 @@ impl Packet {
         unsafe { std::slice::from_raw_parts(packet.data, self.size()) }
     }
 
-    /// Holds a copy of these bytes instead.
-    pub(super) fn fill(&mut self, bytes: &[u8]) -> Result<(), AvError> {
-        self.clear();
-        let size = c_int::try_from(bytes.len()).map_err(|_| AvError::MEMORY)?;
-        // SAFETY: the packet is ours and empty; on success it has room for `size` bytes.
+    /// One that holds a copy of these bytes, end to end.
+    pub(super) fn of(pieces: &[&[u8]]) -> Result<Self, AvError> {
+        let made = Self::new()?;
+        let size = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        let size = c_int::try_from(size).map_err(|_| AvError::MEMORY)?;
+        // SAFETY: the packet is ours and empty; on success it has room for `size` bytes, as many as the pieces have.
         unsafe {
-            AvError::check(sys::av_new_packet(self.as_ptr(), size))?;
-            ptr::copy_nonoverlapping(bytes.as_ptr(), (*self.as_ptr()).data, bytes.len());
+            AvError::check(sys::av_new_packet(made.as_ptr(), size))?;
+            let mut at = (*made.as_ptr()).data;
+            for piece in pieces {
+                ptr::copy_nonoverlapping(piece.as_ptr(), at, piece.len());
+                at = at.add(piece.len());
+            }
         }
-        Ok(())
+        Ok(made)
     }
 
     /// Holds nothing but new parameters of its codec.
@@ -169,6 +174,9 @@ impl Packet {
         }
     }
 }
+
+// SAFETY: it is owned alone; the count of who shares what it holds is atomic.
+unsafe impl Send for Packet {}
 
 impl Drop for Packet {
     fn drop(&mut self) {

@@ -267,9 +267,7 @@ impl<'h> Copier<'h> {
     }
 
     fn write_bytes(&mut self, bytes: &[u8], samples: u32) -> Result<(), Stop> {
-        let mut packet = Packet::new().map_err(internal)?;
-        packet.fill(bytes).map_err(internal)?;
-        self.write(packet, samples)
+        self.write(Packet::of(&[bytes]).map_err(internal)?, samples)
     }
 
     fn write(&mut self, mut packet: Packet, samples: u32) -> Result<(), Stop> {
