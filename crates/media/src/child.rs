@@ -123,8 +123,8 @@ impl SocketHost {
         let _ = self.send(&FromChild::Progress { step, fraction });
     }
 
-    /// Bytes of the source, end to end.
-    fn ask(&mut self, ranges: Vec<Range<u64>>) -> Result<Vec<u8>, HostGone> {
+    /// Asks for bytes of the source, end to end, and says how many of them follow.
+    fn ask(&mut self, ranges: Vec<Range<u64>>) -> Result<usize, HostGone> {
         // They may be long in coming, and until then nothing else would be told.
         if let Some((step, fraction)) = self.unsaid {
             self.say(step, fraction);
@@ -132,11 +132,7 @@ impl SocketHost {
         let most: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         self.send(&FromChild::Read(ranges))?;
         match self.receive_header()? {
-            (DATA_TAG, length) if length as u64 <= most => {
-                let mut bytes = vec![0; length];
-                self.receive_body(&mut bytes)?;
-                Ok(bytes)
-            }
+            (DATA_TAG, length) if length as u64 <= most => Ok(length),
             _ => Err(HostGone),
         }
     }
@@ -166,11 +162,12 @@ impl Host for SocketHost {
             return Ok(0);
         }
         let following = self.ahead.following(&wanted);
-        let bytes = self.ask([&[wanted], following.as_slice()].concat())?;
-        let (first, rest) = bytes.split_at(room.min(bytes.len()));
-        buf[..first.len()].copy_from_slice(first);
+        let length = self.ask([&[wanted], following.as_slice()].concat())?;
+        let (first, mut rest) = (room.min(length), vec![0; length.saturating_sub(room)]);
+        self.receive_body(&mut buf[..first])?;
+        let rest = self.receive_body(&mut rest)?;
         self.ahead.hold(&following, rest);
-        Ok(first.len())
+        Ok(first)
     }
 
     fn size(&mut self) -> Result<u64, HostGone> {

@@ -1,7 +1,7 @@
 //! One child's questions and the answers, until it has said its last word or gone silent.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -90,7 +90,7 @@ impl<'a> Conversation<'a> {
 
     /// Gives the order and talks until there is nothing left to say.
     pub(super) async fn hold(&mut self, order: &Order) -> Talked {
-        if let Err(ended) = self.send(&order.encode()).await {
+        if let Err(ended) = self.send([&order.encode(), &[]]).await {
             return ended;
         }
         loop {
@@ -114,12 +114,11 @@ impl<'a> Conversation<'a> {
             (FromChild::Read(ranges), Some(job)) => {
                 self.planned.read += ranges.len();
                 let data = self.read(&*job.source, &ranges).await?;
-                self.send(&header(DATA_TAG, data.len())).await?;
-                self.send(&data).await
+                self.send([&header(DATA_TAG, data.len()), &data]).await
             }
             (FromChild::Size, Some(job)) => {
                 let size = self.unless_ended(job.source.size()).await?;
-                self.send(&size_frame(size)).await
+                self.send([&size_frame(size), &[]]).await
             }
             (FromChild::Plan(ranges), Some(job)) => {
                 if self.planned.allow(ranges.len()) {
@@ -204,9 +203,16 @@ impl<'a> Conversation<'a> {
         message.unwrap_or(Err(Talked::Silent))
     }
 
-    async fn send(&mut self, bytes: &[u8]) -> Result<(), Talked> {
+    /// Sends both pieces, at once where the socket takes them: each write wakes the child.
+    async fn send(&mut self, [first, second]: [&[u8]; 2]) -> Result<(), Talked> {
+        let socket = &mut self.socket;
+        let sending = async {
+            let sent = socket.write_vectored(&[IoSlice::new(first), IoSlice::new(second)]).await?;
+            socket.write_all(first.get(sent..).unwrap_or_default()).await?;
+            socket.write_all(&second[sent.saturating_sub(first.len())..]).await
+        };
         let asked_at = Instant::now();
-        let sent = tokio::time::timeout(self.patience.left(), self.socket.write_all(bytes)).await;
+        let sent = tokio::time::timeout(self.patience.left(), sending).await;
         self.patience.has_waited(asked_at.elapsed());
         sent.map_or(Err(Talked::Silent), |sent| Ok(sent?))
     }

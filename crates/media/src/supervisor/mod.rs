@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use crate::attack::Attack;
 use crate::av::AvLimits;
 use crate::jail::{JailLimits, Wall, Walls};
-use crate::protocol::{Order, Task};
+use crate::protocol::{MAX_READ_BYTES, Order, Task};
 use crate::zygote::{Ended, Zygote};
 use conversation::{Conversation, Talked};
 
@@ -215,6 +215,9 @@ impl Supervisor {
     ) -> io::Result<(Talked, Ended)> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
+        // With less room an answer is sent in pieces, and each costs both sides a switch of processes. The kernel gives
+        // as much of it as it allows.
+        rustix::net::sockopt::set_socket_send_buffer_size(&ours, MAX_READ_BYTES)?;
         let ours = UnixStream::from_std(ours)?;
         let theirs = OwnedFd::from(theirs);
         let mut child = self.zygote().await?.fork(theirs.as_fd(), into.as_fd())?;
