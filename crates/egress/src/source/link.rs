@@ -35,7 +35,9 @@ enum Multi {
 #[derive(Debug)]
 pub(crate) struct Link {
     round_trip: Option<Duration>,
-    bytes_per_sec: Option<f64>,
+    /// How long a byte takes, smoothed. Not the rate: a body that has waited in a buffer seems to come at any rate, and one
+    /// such would outweigh all the others.
+    secs_per_byte: Option<f64>,
     multi: Multi,
     /// Since the last whole answer in parts, or since the first began.
     broken_tries: u32,
@@ -47,7 +49,7 @@ impl Link {
         let multi = if config.max_parts > 1 { Multi::Untried } else { Multi::Refused };
         Self {
             round_trip: None,
-            bytes_per_sec: None,
+            secs_per_byte: None,
             multi,
             broken_tries: 0,
             connections: config.max_connections.max(1),
@@ -64,15 +66,15 @@ impl Link {
         if bytes < LEAST_MEASURED_BYTES || within.is_zero() {
             return;
         }
-        let rate = bytes as f64 / within.as_secs_f64();
-        self.bytes_per_sec = Some(self.bytes_per_sec.map_or(rate, |known| known * 0.7 + rate * 0.3));
+        let secs = within.as_secs_f64() / bytes as f64;
+        self.secs_per_byte = Some(self.secs_per_byte.map_or(secs, |known| known * 0.7 + secs * 0.3));
     }
 
     /// Bytes that arrive in the time of a round trip: a wider gap is jumped over.
     fn gap_bytes(&self) -> u64 {
-        match (self.round_trip, self.bytes_per_sec) {
-            (Some(round_trip), Some(rate)) => {
-                ((rate * round_trip.as_secs_f64()) as u64).min(WIDEST_GAP_BYTES)
+        match (self.round_trip, self.secs_per_byte) {
+            (Some(round_trip), Some(secs)) => {
+                ((round_trip.as_secs_f64() / secs) as u64).min(WIDEST_GAP_BYTES)
             }
             _ => GUESSED_GAP_BYTES,
         }
@@ -195,6 +197,22 @@ mod tests {
             assert_eq!(policy.max_parts, 1);
         }
         assert_eq!(Link::new(&config()).gap_bytes(), GUESSED_GAP_BYTES);
+    }
+
+    /// As where the machine has not looked at a connection for a while.
+    #[test]
+    fn what_has_waited_in_a_buffer_counts_no_more_than_anything_else() {
+        let streamed = |millis: &[u64]| {
+            let mut link = Link::new(&config());
+            link.answered(Duration::from_millis(20));
+            millis.iter().for_each(|millis| link.streamed(MB, Duration::from_millis(*millis)));
+            link.gap_bytes()
+        };
+        let usual = streamed(&[250; 5]);
+        for millis in [&[1, 250][..], &[250, 250, 1], &[1, 1, 250]] {
+            assert!(streamed(millis) < 4 * usual, "{millis:?}: {} of {usual}", streamed(millis));
+        }
+        assert!(streamed(&[1, 250, 250, 250]) < 2 * usual);
     }
 
     #[test]
