@@ -66,8 +66,8 @@ impl Store {
         Ok(Announced::Waiting)
     }
 
-    /// Claims up to `limit` live deliveries of an endpoint, if it is well and wants no rest. No attempt may be under way any more when
-    /// `lease` is over: so long a job's end may be held.
+    /// Claims up to `limit` live deliveries of an endpoint, if it is well and wants no rest. No attempt may be under way
+    /// any more when `lease` is over: so long a job's end may be held.
     pub async fn claim_live(
         &self,
         node: &NodeId,
