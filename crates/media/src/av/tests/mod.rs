@@ -15,6 +15,7 @@ mod metadata;
 mod parts;
 mod skips;
 mod steady;
+mod tagged;
 mod timing;
 
 use std::fs::File;
