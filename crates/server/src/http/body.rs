@@ -10,10 +10,6 @@ use wire::{ErrorCode, RequestError};
 use super::Api;
 use super::refusal::Refusal;
 
-/// How many bytes beyond the bound are still read and dropped. A client that sends its whole body before it looks for
-/// an answer would otherwise find the connection reset instead of being told what is wrong.
-const MAX_DROPPED_BYTES: usize = 16 << 20;
-
 /// All of a body.
 pub(super) struct Whole(pub(super) Bytes);
 
@@ -27,24 +23,18 @@ impl FromRequest<Arc<Api>> for Whole {
 
 async fn read(mut body: Body, max_bytes: usize) -> Result<Bytes, RequestError> {
     let mut whole = Vec::new();
-    let mut count = 0_usize;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             return Err(RequestError::new(ErrorCode::InvalidRequest, "Send the whole request body."));
         };
         let data = frame.into_data().unwrap_or_default();
-        count = count.saturating_add(data.len());
-        if count <= max_bytes {
-            whole.extend_from_slice(&data);
-        } else if count > max_bytes.saturating_add(MAX_DROPPED_BYTES) {
-            break;
+        if data.len() > max_bytes - whole.len() {
+            return Err(RequestError::new(ErrorCode::PayloadTooLarge, "Send a smaller request body.")
+                .with_details(format!("at most {max_bytes} bytes are taken")));
         }
+        whole.extend_from_slice(&data);
     }
-    if count <= max_bytes {
-        return Ok(whole.into());
-    }
-    Err(RequestError::new(ErrorCode::PayloadTooLarge, "Send a smaller request body.")
-        .with_details(format!("at most {max_bytes} bytes are taken")))
+    Ok(whole.into())
 }
 
 #[cfg(test)]

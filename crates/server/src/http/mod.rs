@@ -16,6 +16,7 @@ mod results;
 pub(crate) mod serve;
 mod slots;
 mod timed_writes;
+mod unread;
 mod uploads;
 mod webhooks;
 

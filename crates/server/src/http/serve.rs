@@ -2,19 +2,21 @@
 //!
 //! axum's own `serve` has no timer for request heads and no bound on connections, so this is hyper's HTTP/1 directly.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use engine::CancellationToken;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use super::timed_writes::TimedWrites;
+use super::unread::Unread;
 
 /// How long to wait when the system has no descriptor left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -39,32 +41,54 @@ pub(crate) async fn serve(
     config: ServeConfig,
     stop: CancellationToken,
 ) {
-    let connections = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
-    let graceful = GracefulShutdown::new();
+    let slots = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
+    let connections = TaskTracker::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(config.header_read_timeout);
     loop {
         let accepted = async {
-            let permit = Arc::clone(&connections).acquire_owned().await;
+            let permit = Arc::clone(&slots).acquire_owned().await;
             (accept(&listener).await, permit)
         };
         let (stream, permit) = tokio::select! {
             accepted = accepted => accepted,
             () = stop.cancelled() => break,
         };
-        let stream = TokioIo::new(TimedWrites::new(stream, config.write_stall_timeout));
-        let connection = http.serve_connection(stream, TowerToHyperService::new(router.clone()));
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(cause) = connection.await {
-                tracing::debug!(%cause, "a connection broke");
-            }
+        let stream = TimedWrites::new(stream, config.write_stall_timeout);
+        let connection = converse(http.clone(), stream, router.clone(), stop.clone());
+        connections.spawn(async move {
+            connection.await;
             drop(permit);
         });
     }
     drop(listener);
-    if tokio::time::timeout(config.drain_timeout, graceful.shutdown()).await.is_err() {
+    connections.close();
+    if tokio::time::timeout(config.drain_timeout, connections.wait()).await.is_err() {
         tracing::warn!("some answers were cut off: they took longer than drain_timeout");
+    }
+}
+
+/// Answers the requests of one connection. After the stop, the answer under way is the last.
+async fn converse(
+    http: http1::Builder,
+    stream: TimedWrites<TcpStream>,
+    router: Router,
+    stop: CancellationToken,
+) {
+    let unread = Unread::default();
+    let answering = unread.clone();
+    let service = service_fn(move |request| Box::pin(answering.clone().answer(router.clone(), request)));
+    let mut connection = http.serve_connection(TokioIo::new(stream), service);
+    let ended = tokio::select! {
+        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
+        () = stop.cancelled() => {
+            Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|context| connection.poll_without_shutdown(context)).await
+        }
+    };
+    match ended {
+        Ok(()) => unread.close(connection.into_parts().io.into_inner()).await,
+        Err(cause) => tracing::debug!(%cause, "a connection broke"),
     }
 }
 

@@ -20,6 +20,7 @@ mod kills;
 mod live;
 mod load;
 mod playlists;
+mod refused;
 mod s3;
 mod third_party;
 mod tus;

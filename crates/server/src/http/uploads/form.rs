@@ -78,7 +78,6 @@ impl Form {
                     return Err(ONE_FILE);
                 }
                 self.is_over = true;
-                self.incoming.drop_rest().await;
                 return Ok(Some(file.into()));
             }
             // The end may be the beginning of a delimiter.
@@ -88,11 +87,6 @@ impl Form {
             }
             self.more().await?;
         }
-    }
-
-    /// The body, to drop what is left of it.
-    pub(super) fn into_incoming(self) -> Incoming {
-        self.incoming
     }
 
     /// Whether the delimiter that was just read is the last one.

@@ -79,19 +79,6 @@ impl Incoming {
             }
         }
     }
-
-    /// Reads and drops what is left, up to a bound: a client that sends its whole body before it looks for an answer
-    /// would otherwise find the connection reset instead of being told what is wrong.
-    pub(super) async fn drop_rest(&mut self) {
-        const MAX_DROPPED_BYTES: usize = 16 << 20;
-        let mut dropped = 0;
-        while let Ok(Some(data)) = self.next().await {
-            dropped += data.len();
-            if dropped > MAX_DROPPED_BYTES {
-                break;
-            }
-        }
-    }
 }
 
 #[cfg(test)]

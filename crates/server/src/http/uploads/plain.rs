@@ -29,16 +29,11 @@ pub(in crate::http) async fn upload(
 ) -> Result<Response, Refusal> {
     let named = named(&pairs, &headers)?;
     let length = body.size_hint().exact();
-    let mut incoming = Incoming::new(body, api.upload.pace.clone(), None);
+    let incoming = Incoming::new(body, api.upload.pace.clone(), None);
     let form = text(&headers, header::CONTENT_TYPE).and_then(|kind| form::boundary(&kind));
     // A form is longer than its file.
     let length = length.filter(|_| form.is_none());
-    if let Err(refused) = check_length(&api, length) {
-        if !headers.contains_key(header::EXPECT) {
-            incoming.drop_rest().await;
-        }
-        return Err(refused);
-    }
+    check_length(&api, length)?;
     let slot = api.upload.slots.take(&key).await.ok_or_else(Refusal::no_slot)?;
     let (pieces, named) = match form {
         None => (Pieces::Body(incoming), named),

@@ -35,13 +35,6 @@ impl Pieces {
             Self::Form(form) => form.next().await,
         }
     }
-
-    async fn drop_rest(self) {
-        match self {
-            Self::Body(mut incoming) => incoming.drop_rest().await,
-            Self::Form(form) => form.into_incoming().drop_rest().await,
-        }
-    }
 }
 
 /// How the bytes become the upload's.
@@ -87,9 +80,6 @@ async fn take_in(api: &Api, receiving: Receiving) -> Result<Upload, Refusal> {
         taking.forget().await;
     }
     drop(slot);
-    if outcome.is_err() {
-        pieces.drop_rest().await;
-    }
     outcome.map(|()| taking.upload)
 }
 

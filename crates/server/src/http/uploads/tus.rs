@@ -120,15 +120,7 @@ pub(in crate::http) async fn append(
     body: Body,
 ) -> Result<Response, Refusal> {
     let announced = body.size_hint().exact();
-    let upload = match find_place(&api, &key, &id, &headers, announced).await {
-        Ok(upload) => upload,
-        Err(refused) => {
-            if !headers.contains_key(header::EXPECT) {
-                Incoming::new(body, api.upload.pace.clone(), None).drop_rest().await;
-            }
-            return Err(refused);
-        }
-    };
+    let upload = find_place(&api, &key, &id, &headers, announced).await?;
     let length = number(&headers, "upload-length")?;
     let coming = Coming::expect(&api, &key, &headers).await?;
     let upload = coming.receive(&api, upload, body, End::GoesOn(length)).await?;
