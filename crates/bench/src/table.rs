@@ -115,7 +115,7 @@ fn mute(plan: &Plan) -> Outcome<Vec<Line>> {
 
 fn stream(plan: &Plan) -> Outcome<Vec<Line>> {
     let beside = if plan.is_quick { "10" } else { "65" };
-    let cells = beside_the_dead(plan, 1, &["stream", "--alone", "10", "--beside", beside])?;
+    let cells = beside_the_dead(plan, 5, &["stream", "--alone", "10", "--beside", beside])?;
     Ok(vec![p99_beside(&format!("p99 beside a dead stream of 20/s for {beside} s"), &cells)])
 }
 
