@@ -34,6 +34,8 @@ pub struct DueEndpoint {
     pub receiver: Receiver,
     /// Its circuit is half open: one delivery can be claimed, and the next when that one's attempt was recorded.
     pub is_probe: bool,
+    /// When it was last found back after its circuit was open, or was enabled.
+    pub recovered_at: Option<Timestamp>,
     /// Live events may be waiting for it, which [`Store::claim_live`] claims.
     pub has_live: bool,
 }
@@ -92,7 +94,7 @@ impl Store {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<DueEndpoint>, StoreError> {
-        let select = sql("SELECT id, key_id, receiver, state, has_live FROM endpoints \
+        let select = sql("SELECT id, key_id, receiver, state, recovered_at, has_live FROM endpoints \
              WHERE due_at >= $1 AND due_at <= $2 ORDER BY due_at DESC LIMIT $3");
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self.database.fetch(select.bind(millis(since)).bind(millis(now)).bind(limit)).await?;
@@ -101,12 +103,14 @@ impl Store {
 
     async fn look(&self, now: Timestamp, few: usize) -> Result<Look, StoreError> {
         // The minimum and not any one: PostgreSQL walks the index for it, whatever it believes of the table.
-        let select = sql("SELECT l.lease_left, l.due, e.id, e.key_id, e.receiver, e.state, e.has_live FROM \
+        let select = sql(
+            "SELECT l.lease_left, l.due, e.id, e.key_id, e.receiver, e.state, e.recovered_at, e.has_live FROM \
              (SELECT (SELECT MIN(until) FROM delivery_leases) - {clock} AS lease_left, \
                  (SELECT COUNT(*) FROM (SELECT 1 FROM endpoints WHERE due_at <= $1 ORDER BY due_at LIMIT $2 + 1) \
                   AS c) AS due) AS l \
              LEFT JOIN (SELECT * FROM endpoints WHERE due_at <= $1 ORDER BY due_at LIMIT $2) AS e ON l.due <= $2 \
-             ORDER BY e.due_at");
+             ORDER BY e.due_at",
+        );
         let few = i64::try_from(few).unwrap_or(i64::MAX >> 1);
         let rows = self.database.fetch(select.bind(millis(now)).bind(few)).await?;
         let mut look = Look { due: Vec::new(), is_crowded: false, has_interrupted: false };
@@ -177,15 +181,15 @@ macro_rules! first_that {
 /// or that of the next key's first line. Each is one search in the index, for which the conditions are apart: SQLite
 /// uses no more than the first column of a comparison of rows, and PostgreSQL none of an `OR`.
 const WALK: &str = concat!(
-    "WITH RECURSIVE walk (id, key_id, receiver, state, has_live, due_at, place, line, step) AS (\
-     SELECT e.id, e.key_id, e.receiver, e.state, e.has_live, e.due_at, CAST(1 AS BIGINT), CAST(1 AS BIGINT), \
-         CAST(1 AS BIGINT) \
+    "WITH RECURSIVE walk (id, key_id, receiver, state, recovered_at, has_live, due_at, place, line, step) AS (\
+     SELECT e.id, e.key_id, e.receiver, e.state, e.recovered_at, e.has_live, e.due_at, CAST(1 AS BIGINT), \
+         CAST(1 AS BIGINT), CAST(1 AS BIGINT) \
      FROM endpoints e WHERE e.id = COALESCE(",
     first_that!("n.key_id = $2 AND n.receiver > $3"),
     ", ",
     first_that!("n.key_id > $2"),
     ") UNION ALL \
-     SELECT e.id, e.key_id, e.receiver, e.state, e.has_live, e.due_at, \
+     SELECT e.id, e.key_id, e.receiver, e.state, e.recovered_at, e.has_live, e.due_at, \
          CASE WHEN e.key_id = w.key_id AND e.receiver = w.receiver THEN w.place + 1 ELSE 1 END, \
          CASE WHEN e.key_id <> w.key_id THEN 1 WHEN e.receiver <> w.receiver THEN w.line + 1 ELSE w.line END, \
          w.step + 1 \
@@ -199,7 +203,7 @@ const WALK: &str = concat!(
     " END, ",
     first_that!("n.key_id > w.key_id"),
     ") WHERE w.step < $6) \
-     SELECT id, key_id, receiver, state, has_live, due_at, step \
+     SELECT id, key_id, receiver, state, recovered_at, has_live, due_at, step \
      FROM walk WHERE due_at <= $1 OR step = $6 ORDER BY step"
 );
 
@@ -211,6 +215,7 @@ fn due_endpoint_from_row(row: &Row) -> Result<DueEndpoint, StoreError> {
             key: row.parse("key_id", KeyId::parse)?,
             receiver: Receiver::from_stored(row.get("receiver")?),
             is_probe: state_from_row(row)? == EndpointState::Failing,
+            recovered_at: row.time("recovered_at")?,
             has_live: row.get::<i64>("has_live")? == 1,
         })
     };

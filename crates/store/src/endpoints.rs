@@ -44,7 +44,8 @@ impl Store {
         let update =
             sql("UPDATE endpoints SET failures = 0, first_failed_at = NULL, retry_at = NULL, pauses = 0, \
              reason = NULL, is_probing = 0, state = 'healthy', \
-             changed_at = CASE WHEN state = 'healthy' THEN changed_at ELSE $3 END \
+             changed_at = CASE WHEN state = 'healthy' THEN changed_at ELSE $3 END, \
+             recovered_at = CASE WHEN state = 'healthy' THEN recovered_at ELSE $3 END \
              WHERE id = $1 AND key_id = $2");
         let update = update.bind(id.as_str()).bind(key.as_str()).bind(millis(now));
         if tx.execute(update).await? == 0 {

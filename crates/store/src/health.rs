@@ -96,7 +96,9 @@ async fn write(tx: &mut Tx, changed: &[(String, EndpointHealth)], now: Timestamp
     let update = "UPDATE endpoints SET state = r.state, failures = r.failures, \
              first_failed_at = r.first_failed_at, retry_at = r.retry_at, pauses = r.pauses, \
              is_probing = r.is_probing, reason = r.reason, \
-             changed_at = CASE WHEN r.state <> endpoints.state THEN r.now ELSE endpoints.changed_at END \
+             changed_at = CASE WHEN r.state <> endpoints.state THEN r.now ELSE endpoints.changed_at END, \
+             recovered_at = CASE WHEN r.state = 'healthy' AND endpoints.state <> 'healthy' THEN r.now \
+                 ELSE endpoints.recovered_at END \
          FROM {rows} WHERE endpoints.id = r.id";
     tx.execute(sql_over(rows, update)).await.map(drop)
 }

@@ -22,6 +22,7 @@ mod rounds;
 mod slots;
 
 pub(super) use claim::{Claim, Whom};
+pub(super) use known::REMEMBERED as RECOVERY_REMEMBERED;
 pub(super) use lane::Turn;
 pub(super) use slots::SlotId;
 
@@ -98,6 +99,7 @@ impl Lanes {
     pub(super) fn add(&mut self, due: Vec<DueEndpoint>) {
         self.is_all_claimed = false;
         for endpoint in due {
+            self.known.heed(&endpoint);
             self.claiming.iter_mut().for_each(|rounds| rounds.join(&endpoint.key, &endpoint.receiver));
             let bounds = self.bounds;
             let lane = self.lanes.entry(endpoint.receiver.clone()).or_insert_with(|| Lane::new(bounds));

@@ -4,10 +4,12 @@
 
 use std::time::Duration;
 
+use domain::Timestamp;
 use store::{Due, DueEndpoint, Line, StoreError};
 use tokio::time::Instant;
 
 use super::DeliverLoop;
+use super::lanes::RECOVERY_REMEMBERED;
 
 /// How long after a look that found something, or had no answer, the next one comes, unless it is asked for earlier.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -86,13 +88,23 @@ pub(super) async fn look(deliver: &DeliverLoop, look: Look) -> Result<(Found, Du
     let (store, now) = (&deliver.parts.store, deliver.parts.clock.now());
     match look {
         Look::All(from) => {
-            let (due, wait) = all_due(deliver, from).await?;
+            let (mut due, wait) = all_due(deliver, from).await?;
+            forget_recoveries(&mut due.endpoints, now);
             Ok((Found::All(due), wait))
         }
         Look::Fresh(until) => {
-            let due = store.freshly_due_endpoints(now.minus(FRESH), now, MOST_FRESH).await?;
+            let mut due = store.freshly_due_endpoints(now.minus(FRESH), now, MOST_FRESH).await?;
+            forget_recoveries(&mut due, now);
             Ok((Found::Fresh(due), until.saturating_duration_since(Instant::now())))
         }
+    }
+}
+
+/// Takes it that who came back long ago has recovered: what the lanes know of that they forget after a time, and it must
+/// not begin anew then.
+fn forget_recoveries(due: &mut [DueEndpoint], now: Timestamp) {
+    for endpoint in due {
+        endpoint.recovered_at = endpoint.recovered_at.filter(|at| now.since(*at) < RECOVERY_REMEMBERED);
     }
 }
 
@@ -124,6 +136,7 @@ mod tests {
             key: KeyId::from_random([1; 8]),
             receiver: Receiver::of(&Url::parse("https://hooks.example/").expect("a URL")),
             is_probe: false,
+            recovered_at: None,
             has_live: false,
         };
         Found::All(Due { endpoints: vec![endpoint; count], rest })
@@ -131,6 +144,20 @@ mod tests {
 
     fn line(receiver: &str) -> Option<Line> {
         Some(Line { key: "key_1".to_owned(), receiver: receiver.to_owned() })
+    }
+
+    #[test]
+    fn who_came_back_long_ago_is_not_taken_for_one_that_came_back() {
+        let now = Timestamp::from_millis(1_768_998_896_000);
+        let recovered = |ago: Duration| {
+            let Found::All(due) = found(1, None) else { unreachable!("a look at all") };
+            let mut due = due.endpoints;
+            due[0].recovered_at = Some(now.minus(ago));
+            forget_recoveries(&mut due, now);
+            due[0].recovered_at.is_some()
+        };
+        assert!(recovered(Duration::ZERO) && recovered(RECOVERY_REMEMBERED - WAIT));
+        assert!(!recovered(RECOVERY_REMEMBERED));
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,6 +21,7 @@ fn as_due(endpoint: &Endpoint, is_probe: bool) -> DueEndpoint {
         key: endpoint.key.clone(),
         receiver: endpoint.receiver.clone(),
         is_probe,
+        recovered_at: None,
         has_live: false,
     }
 }
@@ -165,6 +166,8 @@ async fn an_open_circuit_lets_nothing_through_and_then_one_probe_at_a_time(world
     let endpoint = world.endpoint(&key).await;
     assert_eq!((endpoint.state, endpoint.failures), (EndpointState::Healthy, 0));
     assert_eq!((endpoint.first_failed_at, endpoint.retry_at), (None, None));
+    let recovered: Vec<_> = world.due(later).await.iter().map(|due| due.recovered_at).collect();
+    assert_eq!(recovered, [Some(later)], "every node is told");
     let rest = world.store.claim_deliveries(&world.node, &healthy, 10, LONG, later).await;
     assert_eq!(rest.expect("claimed").len(), 4, "what waited goes at once");
 }
@@ -293,6 +296,8 @@ async fn a_disabled_endpoint_keeps_its_events_until_it_is_enabled(world: World) 
     let endpoint = world.endpoint(&key).await;
     assert_eq!((endpoint.state, endpoint.failures, endpoint.reason), (EndpointState::Healthy, 0, None));
     assert_eq!(endpoint.changed_at, later);
+    let recovered: Vec<_> = world.due(later).await.iter().map(|due| due.recovered_at).collect();
+    assert_eq!(recovered, [Some(later)], "what has piled up is not sent all together");
     assert_eq!(world.send(10, LONG, later).await.len(), 3);
 }
 

@@ -4,22 +4,25 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use domain::{EndpointId, SendError, SendOutcome};
+use domain::{EndpointId, SendError, SendOutcome, Timestamp};
 use store::DueEndpoint;
 use tokio::time::Instant;
 
 /// For so long a look or a claim may still tell of an endpoint as it was before it was given up.
 const OUTDATED: Duration = Duration::from_secs(1);
 /// How long after its last attempt it is remembered how far an endpoint has recovered.
-const REMEMBERED: Duration = Duration::from_secs(600);
+pub(in crate::deliver) const REMEMBERED: Duration = Duration::from_secs(600);
 /// Failures further apart than this are left to the store to count: nothing is claimed for so long ahead.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 
 /// An endpoint that was away and is back. It gets one attempt at once, and one more with each success, so that what has
-/// piled up does not fall on it all together.
+/// piled up does not fall on it all together. With as many as any receiver gets at once it has recovered.
 #[derive(Debug)]
 struct Recovery {
-    allowed: usize,
+    /// When it came back, as the store says; `None` while only this node knows.
+    since: Option<Timestamp>,
+    /// `None` once it has recovered.
+    allowed: Option<usize>,
     /// Claimed or under way.
     at_once: usize,
     last_ended: Instant,
@@ -30,7 +33,7 @@ struct Recovery {
 pub(super) struct Known {
     /// After so many failures in a row one is given up.
     open_after: u32,
-    /// The most attempts at once to one receiver: with so many it has recovered.
+    /// The most attempts at once to one receiver.
     most: usize,
     /// Their one probe is claimed or under way.
     probing: HashSet<EndpointId>,
@@ -74,7 +77,9 @@ impl Known {
         if endpoint.is_probe {
             return usize::from(!self.probing.contains(&endpoint.id));
         }
-        self.recovering.get(&endpoint.id).map_or(usize::MAX, |of| of.allowed.saturating_sub(of.at_once))
+        let recovery = self.recovering.get(&endpoint.id);
+        let left = recovery.and_then(|of| Some(of.allowed?.saturating_sub(of.at_once)));
+        left.unwrap_or(usize::MAX)
     }
 
     pub(super) fn is_given_up(&self, id: &EndpointId) -> bool {
@@ -82,7 +87,7 @@ impl Known {
     }
 
     pub(super) fn is_recovering(&self, id: &EndpointId) -> bool {
-        self.recovering.contains_key(id)
+        self.recovering.get(id).is_some_and(|recovery| recovery.allowed.is_some())
     }
 
     /// So many were claimed for it.
@@ -115,9 +120,7 @@ impl Known {
         if outcome.error == Some(SendError::Interrupted) {
             return false;
         }
-        if let Some(recovery) = self.recovering.get_mut(&endpoint.id) {
-            recovery.allowed = 1;
-        }
+        self.recover_anew(&endpoint.id);
         let now = Instant::now();
         let (failures, last) = self.failing.entry(endpoint.id.clone()).or_insert((0, now));
         *failures += 1;
@@ -125,24 +128,43 @@ impl Known {
         endpoint.is_probe || *failures >= self.open_after
     }
 
+    /// Heeds what the store says of an endpoint that came back lately, whichever node found it so, or was enabled.
+    pub(super) fn heed(&mut self, endpoint: &DueEndpoint) {
+        let Some(since) = endpoint.recovered_at.filter(|_| !endpoint.is_probe) else { return };
+        match self.recovering.get_mut(&endpoint.id).map(|recovery| &mut recovery.since) {
+            // This node found it so, and has known it before the store.
+            Some(known @ None) => *known = Some(since),
+            Some(known) if *known == Some(since) => {}
+            _ => self.begin_recovery(&endpoint.id, Some(since)),
+        }
+    }
+
+    fn begin_recovery(&mut self, id: &EndpointId, since: Option<Timestamp>) {
+        let at_once = self.recovering.get(id).map_or(0, |recovery| recovery.at_once);
+        let recovery = Recovery { since, allowed: Some(1), at_once, last_ended: Instant::now() };
+        self.recovering.insert(id.clone(), recovery);
+    }
+
     fn recover(&mut self, endpoint: &DueEndpoint) {
         if endpoint.is_probe {
-            let begun = Recovery { allowed: 1, at_once: 0, last_ended: Instant::now() };
-            self.recovering.entry(endpoint.id.clone()).or_insert(begun).allowed = 1;
-        } else if let Some(recovery) = self.recovering.get_mut(&endpoint.id) {
-            recovery.allowed += 1;
-            if recovery.allowed > self.most {
-                self.recovering.remove(&endpoint.id);
-            }
+            self.begin_recovery(&endpoint.id, None);
+        } else if let Some(Recovery { allowed: of_it @ Some(_), .. }) = self.recovering.get_mut(&endpoint.id)
+        {
+            *of_it = of_it.map(|allowed| allowed + 1).filter(|allowed| *allowed <= self.most);
+        }
+    }
+
+    /// An endpoint that has not recovered yet begins anew.
+    fn recover_anew(&mut self, id: &EndpointId) {
+        if let Some(recovery) = self.recovering.get_mut(id) {
+            recovery.allowed = recovery.allowed.map(|_| 1);
         }
     }
 
     pub(super) fn give_up(&mut self, id: &EndpointId) {
         self.failing.remove(id);
-        if let Some(recovery) = self.recovering.get_mut(id) {
-            // After the rest that it asked for it begins anew.
-            recovery.allowed = 1;
-        }
+        // After the rest that it asked for.
+        self.recover_anew(id);
         self.given_up.insert(id.clone(), Instant::now());
     }
 }

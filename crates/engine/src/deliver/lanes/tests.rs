@@ -18,6 +18,7 @@ fn endpoint(number: u8, key: u8, host: &str) -> DueEndpoint {
         key: KeyId::from_random([key; 8]),
         receiver: Receiver::of(&Url::parse(&format!("https://{host}/")).expect("a URL")),
         is_probe: false,
+        recovered_at: None,
         has_live: false,
     }
 }
@@ -218,6 +219,27 @@ fn an_open_circuit_gets_one_probe_and_comes_back_slowly() {
     lanes.refresh(vec![probe]);
     lanes.refresh(vec![healthy]);
     assert_eq!(claim_all(&mut lanes).values().sum::<usize>(), 1);
+}
+
+#[test]
+fn an_endpoint_that_another_node_found_back_comes_back_as_slowly() {
+    let back =
+        |at| DueEndpoint { recovered_at: Some(Timestamp::from_millis(at)), ..endpoint(1, 1, "back.example") };
+    let mut lanes = Lanes::new(CAPS);
+    let mut claimed_and_delivered = |at| {
+        lanes.refresh(vec![back(at)]);
+        let claimed = claim_all(&mut lanes).values().sum::<usize>();
+        succeed_all(&mut lanes);
+        claimed
+    };
+    let claimed = [(); 3].map(|()| claimed_and_delivered(1));
+    assert_eq!(claimed, [1, 2, 4], "one more with each success, however often a look says it");
+    // The most that any receiver gets, and then no bound of its own.
+    for _ in 0..3 {
+        claimed_and_delivered(1);
+    }
+    assert!(claimed_and_delivered(1) > CAPS.window.start);
+    assert_eq!(claimed_and_delivered(2), 1, "it was away again");
 }
 
 #[test]
