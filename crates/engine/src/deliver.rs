@@ -12,7 +12,7 @@ use std::time::Duration;
 use domain::{
     CircuitPolicy, Clock, Delivery, KeyId, Lease, NodeId, Notifier, RetryPolicy, SendOutcome, Timestamp,
 };
-use store::{DueEndpoint, Store, StoreError};
+use store::{Store, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -29,7 +29,7 @@ mod window;
 
 use asking::{Answer, Asking};
 use attempt::Remembered;
-use lanes::{Caps, Lanes, SlotId};
+use lanes::{Caps, Lanes, Place};
 use looking::{Found, LOOK_AGAIN};
 use record::Ended;
 use window::Bounds;
@@ -90,13 +90,11 @@ pub struct DeliverLoop {
 
 /// An attempt that is over, for the lanes to learn from.
 struct Over {
-    endpoint: DueEndpoint,
-    slot: Option<SlotId>,
+    place: Place,
     began: Instant,
     outcome: SendOutcome,
     /// Nothing is to be sent to its endpoint for now.
     is_left_alone: bool,
-    is_live: bool,
 }
 
 impl DeliverLoop {
@@ -197,8 +195,8 @@ impl DeliverLoop {
         match answer {
             Answer::Due(Found::All(due), _) => lanes.refresh(due.endpoints),
             Answer::Due(Found::Fresh(due), _) => lanes.add(due),
-            Answer::Claimed { endpoint, limit, since, leases } => {
-                self.give_back(lanes.claimed(endpoint, limit, since, leases), None).await;
+            Answer::Claimed { claim, since, leases } => {
+                self.give_back(lanes.claimed(claim, since, leases), None).await;
             }
             Answer::Silence => {}
         }
@@ -219,14 +217,9 @@ impl DeliverLoop {
     /// Lets the lanes learn. What was claimed ahead for a URL that has just been given up for now goes back.
     async fn learn(&self, lanes: &mut Lanes, over: Option<Over>) {
         let Some(over) = over else { return };
-        let has_failed = if over.is_live {
-            lanes.live_ended(&over.endpoint, over.slot, &over.outcome, over.began);
-            false
-        } else {
-            lanes.ended(&over.endpoint, over.slot, &over.outcome, over.began)
-        };
+        let has_failed = lanes.ended(&over.place, &over.outcome, over.began);
         if has_failed || over.is_left_alone {
-            self.give_back(lanes.give_up(&over.endpoint), None).await;
+            self.give_back(lanes.give_up(&over.place.endpoint), None).await;
         }
     }
 

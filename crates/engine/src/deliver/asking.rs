@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Delivery, Lease};
-use store::DueEndpoint;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -22,8 +21,8 @@ const CLAIMS_OF_OTHERS: usize = 1;
 pub(super) enum Answer {
     /// What is due, and by then it is to be looked again.
     Due(Found, Duration),
-    /// Up to `limit` deliveries were asked for, and these are ours; since then, or a little later.
-    Claimed { endpoint: DueEndpoint, limit: usize, since: Instant, leases: Vec<Lease<Delivery>> },
+    /// These deliveries are ours; since then, or a little later.
+    Claimed { claim: Claim, since: Instant, leases: Vec<Lease<Delivery>> },
     /// Nothing: it is out of reach, and asked again in a while.
     Silence,
 }
@@ -104,21 +103,21 @@ async fn look(deliver: Arc<DeliverLoop>, look: Look) -> Answer {
 }
 
 async fn make(deliver: Arc<DeliverLoop>, claim: Claim, live_room: usize) -> Answer {
-    let Claim { endpoint, limit, .. } = claim;
+    let Claim { endpoint, limit, .. } = &claim;
     let (parts, lease) = (&deliver.parts, deliver.config.lease);
     let now = parts.clock.now();
     // Before any lease begins: how long the store, or whoever takes up the answer, lets it wait comes off the time in
     // which its attempt may begin.
     let since = Instant::now();
-    match parts.store.claim_deliveries(&parts.node, &endpoint, limit, lease, now).await {
+    match parts.store.claim_deliveries(&parts.node, endpoint, *limit, lease, now).await {
         Ok(mut leases) => {
             if let Err(cause) = deliver.keep_files(&mut leases).await {
                 tracing::warn!(%cause, "what deliveries name could not be kept; trying again");
                 deliver.give_back(leases, None).await;
                 return Answer::Silence;
             }
-            deliver.add_live(&endpoint, limit.min(leases.len() + live_room), &mut leases).await;
-            Answer::Claimed { endpoint, limit, since, leases }
+            deliver.add_live(endpoint, (*limit).min(leases.len() + live_room), &mut leases).await;
+            Answer::Claimed { claim, since, leases }
         }
         Err(cause) => {
             tracing::warn!(%cause, "no delivery could be claimed; trying again");

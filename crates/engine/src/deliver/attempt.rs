@@ -8,11 +8,11 @@ use domain::{
     Delivery, DeliveryAttempt, KeyId, Lease, Notice, RequestHead, SendError, SendOutcome, SigningKeys,
     Timestamp,
 };
-use store::{DueEndpoint, Next, StoreError};
+use store::{Next, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::lanes::{SlotId, Turn};
+use super::lanes::{Place, Turn};
 use super::record::Ended;
 use super::{DeliverLoop, Over, circuit};
 use crate::chance::random_unit;
@@ -38,27 +38,27 @@ impl Remembered {
 impl DeliverLoop {
     /// Makes one attempt, if it can be made in time.
     pub(super) async fn send(self: Arc<Self>, turn: Turn, ended: mpsc::Sender<Ended>) -> Over {
-        let Turn { lease, endpoint, since, slot } = turn;
+        let Turn { lease, place, since } = turn;
         let began = Instant::now();
-        let is_live = lease.item.event.kind.is_live();
         let keys = match self.signing_keys(&lease.item.event.key).await {
             Ok(keys) => keys,
             Err(cause) => {
                 tracing::error!(delivery = %lease.item.id, %cause, "the signing keys cannot be read");
                 let later = self.parts.clock.now().plus(UNREADABLE_PAUSE);
-                return self.not_made(lease, endpoint, slot, Some(later)).await;
+                return self.not_made(lease, place, Some(later)).await;
             }
         };
         // After the keys, for which the store may have let it wait.
         if since.elapsed() > self.patience(&lease) {
-            return self.not_made(lease, endpoint, slot, None).await;
+            return self.not_made(lease, place, None).await;
         }
         let started_at = self.parts.clock.now();
         let outcome = self.parts.notifier.send(self.notice(&lease, started_at, &keys)).await;
         let now = self.parts.clock.now();
         let next = self.next(&lease, &outcome, now);
         let longest = self.config.max_retry_after;
-        let verdict = circuit::verdict(endpoint.is_probe, lease.item.event.kind, &outcome, longest, now);
+        let verdict =
+            circuit::verdict(place.endpoint.is_probe, lease.item.event.kind, &outcome, longest, now);
         let is_left_alone = circuit::is_left_alone(&verdict);
         log(&lease, &outcome, &next);
         // For the lanes, without what was said and what was answered.
@@ -66,23 +66,16 @@ impl DeliverLoop {
         let attempt = DeliveryAttempt { number: lease.attempt, started_at, outcome };
         // The recorder is gone only when the process stops; then the lease runs out and it is sent again.
         let _ = ended.send((lease, attempt, next, verdict)).await;
-        Over { endpoint, slot, began, outcome: learned, is_left_alone, is_live }
+        Over { place, began, outcome: learned, is_left_alone }
     }
 
     /// An attempt that is not made, and of which nothing is recorded: its delivery is handed back. One that is put off
     /// has its endpoint left alone for a moment, so that not all that waits there is claimed to be put off in turn.
-    async fn not_made(
-        &self,
-        lease: Lease<Delivery>,
-        endpoint: DueEndpoint,
-        slot: Option<SlotId>,
-        not_before: Option<Timestamp>,
-    ) -> Over {
-        let is_live = lease.item.event.kind.is_live();
+    async fn not_made(&self, lease: Lease<Delivery>, place: Place, not_before: Option<Timestamp>) -> Over {
         self.give_back(vec![lease], not_before).await;
         let outcome = SendOutcome::failed(SendError::Interrupted);
         let is_left_alone = not_before.is_some();
-        Over { endpoint, slot, began: Instant::now(), outcome, is_left_alone, is_live }
+        Over { place, began: Instant::now(), outcome, is_left_alone }
     }
 
     fn notice<'a>(&self, lease: &'a Lease<Delivery>, at: Timestamp, keys: &'a SigningKeys) -> Notice<'a> {

@@ -1,13 +1,14 @@
 //! Claims: for whom deliveries are fetched from the store, and how many.
 
-use std::cell::RefCell;
+use std::cell::{LazyCell, RefCell};
 
 use domain::{Delivery, KeyId, Lease, Receiver};
 use store::DueEndpoint;
 use tokio::time::Instant;
 
 use super::Lanes;
-use super::lane::{Lane, MOST_AHEAD, Turn};
+use super::lane::{Lane, MOST_AHEAD};
+use super::line::{Kind, Line, Place, Turn};
 use super::slots::{Room, Slots, Standing};
 
 /// Whom to claim for.
@@ -18,18 +19,27 @@ pub(in crate::deliver) enum Whom {
 }
 
 /// A claim to make, and how many deliveries at most.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::deliver) struct Claim {
     pub(in crate::deliver) endpoint: DueEndpoint,
     pub(in crate::deliver) limit: usize,
-    /// Its receiver is one of those that answer.
+    /// Its endpoint is one of those that answer.
     pub(in crate::deliver) is_answering: bool,
+    /// No answer is expected.
+    pub(super) is_silent: bool,
+}
+
+/// A claim to make for an endpoint of a line.
+struct Wanted {
+    /// Where it stands in its line, first those of which an answer is expected.
+    place: usize,
+    limit: usize,
 }
 
 impl Lanes {
-    /// The next claim to make; `None` when nobody that is asked for has room for what is due. Receivers that answer and
+    /// The next claim to make; `None` when nobody that is asked for has room for what is due. Endpoints that answer and
     /// those that may not take turns, each in rounds of their own: a claim costs a disk's flush, and there may be many
-    /// to make for receivers that do not answer.
+    /// to make for endpoints that do not answer.
     pub(in crate::deliver) fn next_claim(&mut self, whom: Whom) -> Option<Claim> {
         self.grow_old();
         if self.is_all_claimed {
@@ -61,72 +71,98 @@ impl Lanes {
             Some((self.claim_of(&key, &receiver, Some(kind), &rooms)?, key, receiver))
         });
         self.claiming[kind] = claiming;
-        let ((place, limit), key, receiver) = claim?;
+        let (Wanted { place, limit }, key, receiver) = claim?;
         let line = self.lanes.get_mut(&receiver)?.line(&key);
-        let endpoint = line.due.remove(place)?;
-        if line.due.is_empty() {
+        let is_silent = place >= line.due.len();
+        let endpoint = match is_silent {
+            true => line.mute.remove(place - line.due.len())?,
+            false => line.due.remove(place)?,
+        };
+        if !line.is_due() {
             self.claiming.iter_mut().for_each(|rounds| rounds.leave(&key, &receiver));
         }
         self.is_turn_of_others = kind == 0;
-        Some(Claim { endpoint, limit, is_answering: kind == 0 })
+        Some(Claim { endpoint, limit, is_answering: kind == 0, is_silent })
     }
 
-    /// The first of a line's endpoints that something can be claimed for, and how much: if the line is one of this kind.
+    /// The first of a line's endpoints, of those of this kind, that something can be claimed for, and how much.
     fn claim_of(
         &self,
         key: &KeyId,
         receiver: &Receiver,
         kind: Option<usize>,
         rooms: &RoomsByKey<'_>,
-    ) -> Option<(usize, usize)> {
+    ) -> Option<Wanted> {
         let lane = self.lanes.get(receiver)?;
-        let standing = lane.standing(false);
-        if kind.is_some_and(|kind| kind != usize::from(standing > Standing::Known)) {
-            return None;
-        }
         let line = lane.lines.get(key)?;
-        let rooms = rooms.of(key);
-        let room = |standing| {
-            let room: Room = rooms[standing as usize];
-            Room { has_share: room.has_share && line.held == 0 && self.ahead > 0, ..room }
+        let is_of_kind = |standing| kind.is_none_or(|kind| kind == usize::from(standing > Standing::Known));
+        let share = LazyCell::new(|| lane.share_of(line));
+        let due = line.due.iter().map(|endpoint| {
+            let standing = self.heard.standing(endpoint, lane.answered);
+            match is_of_kind(standing) {
+                true => self.limit(lane, line, endpoint, standing, rooms.of(key, standing), &share),
+                false => 0,
+            }
+        });
+        // Most often none, where many do not answer.
+        let of_mute = match is_of_kind(Standing::Mute) && line.held(Kind::Silent) == 0 {
+            true => self.one_of(rooms.of(key, Standing::Mute)),
+            false => 0,
         };
-        let (of_others, of_probes) = (room(standing), room(lane.standing(true)));
-        // Most often so, where many do not answer.
-        if of_others.is_none() && of_probes.is_none() {
-            return None;
-        }
-        let share = lane.share_of(line);
-        line.due.iter().enumerate().find_map(|(place, endpoint)| {
-            let room = if endpoint.is_probe { of_probes } else { of_others };
-            let limit = share.min(self.limit(lane, endpoint, room));
-            (limit > 0).then_some((place, limit))
-        })
+        let mute = line.mute.iter().take(if of_mute > 0 { usize::MAX } else { 0 });
+        let mute = mute.map(|endpoint| of_mute.min(self.known.room(endpoint)));
+        let limits = due.chain(mute).enumerate();
+        limits.map(|(place, limit)| Wanted { place, limit }).find(|wanted| wanted.limit > 0)
     }
 
     /// How much may be claimed for an endpoint, to be sent now or ahead.
-    fn limit(&self, lane: &Lane, endpoint: &DueEndpoint, room: Room) -> usize {
-        let of_endpoint = self.known.room(endpoint);
-        let of_all = room.now.min(of_endpoint);
+    fn limit(
+        &self,
+        lane: &Lane,
+        line: &Line,
+        endpoint: &DueEndpoint,
+        standing: Standing,
+        room: Room,
+        share: &LazyCell<usize, impl FnOnce() -> usize>,
+    ) -> usize {
+        if room.now == 0 {
+            let has_another = line.held(Kind::End) + line.held(Kind::Live) > 0;
+            let one = if has_another { 0 } else { self.out_of_turn(room) };
+            return if one > 0 { one.min(self.known.room(endpoint)).min(**share) } else { 0 };
+        }
+        let of_all = room.now.min(self.known.room(endpoint));
         let now = of_all.min(lane.free());
         let left = MOST_AHEAD.saturating_sub(self.ahead);
-        let is_steady = !endpoint.is_probe && !self.known.is_recovering(&endpoint.id);
-        if of_all > now && is_steady {
-            return now + lane.wanted().saturating_sub(lane.free()).min(left);
-        }
-        // Nothing is ahead of what could not be sent now, but for a line that would wait for ever while others of its
-        // key have all that gets free because theirs is here already: one of its own is here too, for its turn.
-        if now == 0 && room.has_share {
-            return (2 * MOST_AHEAD).saturating_sub(self.ahead).min(of_endpoint).min(1);
-        }
-        now
+        let is_steady =
+            standing <= Standing::Known && !endpoint.is_probe && !self.known.is_recovering(&endpoint.id);
+        let ahead = match of_all > now && is_steady {
+            true => lane.wanted().saturating_sub(lane.free()).min(left),
+            false => 0,
+        };
+        let sure = line.sure().min(of_all);
+        if now + ahead > sure { (now + ahead).min(**share).max(sure) } else { sure }
     }
 
-    /// How many more live events may be claimed for an endpoint, of which final ones were claimed just now.
+    /// One, if it can be sent now or may wait for its turn.
+    fn one_of(&self, room: Room) -> usize {
+        if room.now > 0 { 1 } else { self.out_of_turn(room) }
+    }
+
+    /// Nothing is ahead of what could not be sent now, but for a line that would wait for ever while others of its key have
+    /// all that gets free because theirs is here already: one of its own is here too, for its turn.
+    fn out_of_turn(&self, room: Room) -> usize {
+        match room.has_share && self.ahead > 0 {
+            true => (2 * MOST_AHEAD).saturating_sub(self.ahead).min(1),
+            false => 0,
+        }
+    }
+
+    /// How many more live events may be claimed for an endpoint, of which final ones are claimed just now.
     pub(in crate::deliver) fn live_room(&mut self, endpoint: &DueEndpoint) -> usize {
         if !endpoint.has_live || endpoint.is_probe {
             return 0;
         }
-        let room = self.lanes.get(&endpoint.receiver).map_or(0, Lane::live_room);
+        let room = self.lanes.get(&endpoint.receiver).map_or(0, |lane| lane.live_room(&endpoint.key));
         self.has_passed_over |= room == 0;
         room
     }
@@ -135,11 +171,11 @@ impl Lanes {
     /// Where a claim was filled there is more, so the endpoint gets in line again.
     pub(in crate::deliver) fn claimed(
         &mut self,
-        endpoint: DueEndpoint,
-        limit: usize,
+        claim: Claim,
         since: Instant,
         leases: Vec<Lease<Delivery>>,
     ) -> Vec<Lease<Delivery>> {
+        let Claim { endpoint, limit, is_silent, .. } = claim;
         let of_endpoint = self.known.room(&endpoint);
         let Some(lane) = self.lanes.get_mut(&endpoint.receiver) else { return leases };
         if leases.is_empty() || self.known.is_given_up(&endpoint.id) {
@@ -147,27 +183,28 @@ impl Lanes {
         }
         self.known.claimed(&endpoint, leases.len());
         self.is_all_claimed = false;
-        let standing = lane.standing(endpoint.is_probe);
+        let standing = if is_silent { Standing::Mute } else { self.heard.standing(&endpoint, lane.answered) };
         // While the claim was under way others may have been begun.
         let room = self.slots.room(&endpoint.key, standing).now.min(of_endpoint);
-        let now = leases.len().min(lane.free()).min(room);
+        let free = if is_silent { 1 } else { lane.free().max(lane.line(&endpoint.key).sure()) };
+        let now = leases.len().min(free).min(room);
         self.ahead += leases.len() - now;
-        lane.ready += leases.len();
-        let line = lane.lines.entry(endpoint.key.clone()).or_default();
-        line.held += leases.len();
         if !endpoint.is_probe && leases.len() == limit {
-            line.due.push_back(endpoint.clone());
+            let is_silent = self.heard.is_silent(&endpoint, lane.answered);
+            lane.line(&endpoint.key).add(endpoint.clone(), is_silent);
             self.claiming.iter_mut().for_each(|rounds| rounds.join(&endpoint.key, &endpoint.receiver));
         }
         for lease in leases {
-            let turn = Turn { lease, endpoint: endpoint.clone(), since, slot: None };
-            let kind = usize::from(turn.is_live());
-            lane.live += kind;
-            self.sending[kind].join(&endpoint.key, &endpoint.receiver);
-            line.ready[kind].push_back(turn);
+            let kind = Kind::of(&lease, is_silent);
+            self.sending[kind.round()].join(&endpoint.key, &endpoint.receiver);
+            let place = Place { endpoint: endpoint.clone(), kind, slot: None };
+            lane.push(Turn { lease, place, since });
         }
-        for turn in line.without_slot().take(now) {
-            turn.slot = Some(self.slots.take(&endpoint.key, &endpoint.receiver, standing));
+        let other = if is_silent { Kind::End } else { Kind::Silent };
+        let is_claimed = |turn: &&mut Turn| turn.place.kind != other;
+        for turn in lane.line(&endpoint.key).without_slot().filter(is_claimed).take(now) {
+            let Place { endpoint, kind, slot } = &mut turn.place;
+            *slot = Some(self.slots.take(endpoint, *kind, standing));
         }
         Vec::new()
     }
@@ -176,6 +213,7 @@ impl Lanes {
 /// What keys may take, reckoned once for all of a key's lines that are looked at after each other.
 struct RoomsByKey<'a> {
     slots: &'a Slots,
+    /// By standing.
     last: RefCell<Option<(KeyId, [Room; 4])>>,
 }
 
@@ -184,16 +222,16 @@ impl<'a> RoomsByKey<'a> {
         Self { slots, last: RefCell::new(None) }
     }
 
-    /// By standing.
-    fn of(&self, key: &KeyId) -> [Room; 4] {
+    fn of(&self, key: &KeyId, standing: Standing) -> Room {
         let mut last = self.last.borrow_mut();
-        match &*last {
+        let rooms = match &*last {
             Some((of, rooms)) if of == key => *rooms,
             _ => {
                 let rooms = Standing::ALL.map(|standing| self.slots.room(key, standing));
                 *last = Some((key.clone(), rooms));
                 rooms
             }
-        }
+        };
+        rooms[standing as usize]
     }
 }

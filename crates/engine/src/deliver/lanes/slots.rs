@@ -1,7 +1,7 @@
 //! Who may take a slot, which is one attempt at once on this node.
 //!
-//! What a slot costs the others is how long it is held. A receiver that does not answer holds it until the attempt times
-//! out, one that answers gives it back at once. So receivers stand in an order ([`Standing`]), and those that stand worse
+//! What a slot costs the others is how long it is held. An endpoint that does not answer holds it until the attempt times
+//! out, one that answers gives it back at once. So endpoints stand in an order ([`Standing`]), and those that stand worse
 //! share less: all slots are for those that answer just now, three quarters for all others that answered promptly the
 //! last time, half for those of which that is not known, and a quarter for those that did not answer. An attempt that is
 //! under way for long counts as one that is not answered, before it has timed out.
@@ -18,18 +18,21 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use domain::{KeyId, Receiver};
+use domain::KeyId;
+use store::DueEndpoint;
 use tokio::time::Instant;
+
+use super::line::Kind;
 
 /// An answer within so long is prompt. Most take less than a tenth of it; a dead receiver takes many times as long.
 pub(super) const PROMPT: Duration = Duration::from_secs(2);
 
-/// What is expected of a receiver: the first gives a slot back soonest.
+/// What is expected of an endpoint: the first gives a slot back soonest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
-    /// It has answered promptly a moment ago.
+    /// Its receiver has answered promptly a moment ago.
     Answering,
-    /// It answered promptly the last time.
+    /// Its receiver answered promptly the last time.
     Known,
     /// It has not been asked, or it answers late.
     Unsure,
@@ -57,19 +60,13 @@ pub(super) struct Room {
     pub(super) has_share: bool,
 }
 
-impl Room {
-    pub(super) fn is_none(self) -> bool {
-        self.now == 0 && !self.has_share
-    }
-}
-
 /// A slot that was taken.
 #[derive(Debug, PartialEq, Eq, Hash, Clone, Copy)]
 pub(in crate::deliver) struct SlotId(u64);
 
 struct Slot {
-    key: KeyId,
-    receiver: Receiver,
+    endpoint: DueEndpoint,
+    kind: Kind,
     /// As when it was taken, or mute since.
     standing: Standing,
     since: Instant,
@@ -110,7 +107,7 @@ impl Slots {
         Self { total, per_key, taken, held, held_by_all: Held::default(), young, last: 0 }
     }
 
-    /// What a key may take for a receiver of this standing.
+    /// What a key may take for an endpoint of this standing.
     pub(super) fn room(&self, key: &KeyId, standing: Standing) -> Room {
         let held = self.held.get(key).copied().unwrap_or_default();
         let left = |share: Standing| {
@@ -125,11 +122,11 @@ impl Slots {
         Room { now: left(Standing::Answering).min(of_share), has_share: of_share > 0 }
     }
 
-    pub(super) fn take(&mut self, key: &KeyId, receiver: &Receiver, standing: Standing) -> SlotId {
+    pub(super) fn take(&mut self, endpoint: &DueEndpoint, kind: Kind, standing: Standing) -> SlotId {
         self.last += 1;
         let id = SlotId(self.last);
-        let slot = Slot { key: key.clone(), receiver: receiver.clone(), standing, since: Instant::now() };
-        self.count(key, standing, 1);
+        let slot = Slot { endpoint: endpoint.clone(), kind, standing, since: Instant::now() };
+        self.count(&endpoint.key, standing, 1);
         self.taken.insert(id, slot);
         self.young.push_back(id);
         id
@@ -137,22 +134,22 @@ impl Slots {
 
     pub(super) fn give_back(&mut self, id: SlotId) {
         if let Some(slot) = self.taken.remove(&id) {
-            self.count(&slot.key, slot.standing, -1);
+            self.count(&slot.endpoint.key, slot.standing, -1);
         }
     }
 
-    /// Counts slots that are held for long as held by who does not answer; by whom, and since when.
-    pub(super) fn grow_old(&mut self) -> Vec<(Receiver, Instant)> {
+    /// Counts slots that are held for long as held by who does not answer; by whom, what for, and since when.
+    pub(super) fn grow_old(&mut self) -> Vec<(DueEndpoint, Kind, Instant)> {
         let mut old = Vec::new();
         while let Some(id) = self.young.front() {
             match self.taken.get_mut(id) {
                 Some(slot) if slot.since.elapsed() <= PROMPT => break,
                 Some(slot) => {
                     let before = std::mem::replace(&mut slot.standing, Standing::Mute);
-                    let (key, receiver, since) = (slot.key.clone(), slot.receiver.clone(), slot.since);
-                    self.count(&key, before, -1);
-                    self.count(&key, Standing::Mute, 1);
-                    old.push((receiver, since));
+                    let (endpoint, kind, since) = (slot.endpoint.clone(), slot.kind, slot.since);
+                    self.count(&endpoint.key, before, -1);
+                    self.count(&endpoint.key, Standing::Mute, 1);
+                    old.push((endpoint, kind, since));
                 }
                 None => {}
             }

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use domain::{DeliveryId, Event, EventId, EventKind, JobId, NodeId, SendError, Timestamp, WebhookUrl};
+use domain::{
+    DeliveryId, Event, EventId, EventKind, JobId, NodeId, SendError, SendOutcome, Timestamp, WebhookUrl,
+};
+use tokio::time::Instant;
 use url::Url;
 
 use super::slots::Standing;
@@ -9,6 +12,7 @@ use super::*;
 mod ahead;
 mod fair;
 mod live;
+mod shared;
 
 const CAPS: Caps = Caps { total: 24, per_key: 12, window: Bounds { start: 4, most: 16 }, open_after: 5 };
 
@@ -61,24 +65,36 @@ fn live(endpoint: &DueEndpoint) -> Lease<Delivery> {
 /// Claims whatever the lanes want, as if there were no end of it; how many were claimed for each endpoint.
 fn claim_all(lanes: &mut Lanes) -> HashMap<EndpointId, usize> {
     let mut claimed = HashMap::new();
-    while let Some(Claim { endpoint, limit, .. }) = lanes.next_claim(Whom::Anybody) {
-        *claimed.entry(endpoint.id.clone()).or_default() += limit;
-        let leases = (0..limit).map(|_| lease(&endpoint)).collect();
-        lanes.claimed(endpoint, limit, Instant::now(), leases);
+    while let Some(claim) = lanes.next_claim(Whom::Anybody) {
+        *claimed.entry(claim.endpoint.id.clone()).or_default() += claim.limit;
+        fill(lanes, claim);
     }
     claimed
+}
+
+/// There is as much as was asked for, and more.
+fn fill(lanes: &mut Lanes, claim: Claim) {
+    let leases = (0..claim.limit).map(|_| lease(&claim.endpoint)).collect();
+    lanes.claimed(claim, Instant::now(), leases);
+}
+
+/// There is one, and no more.
+fn find_one(lanes: &mut Lanes, claim: Claim) {
+    let found = vec![lease(&claim.endpoint)];
+    lanes.claimed(Claim { limit: usize::MAX, ..claim }, Instant::now(), found);
 }
 
 /// An attempt under way.
 #[derive(Debug, Clone, PartialEq)]
 struct Begun {
     endpoint: DueEndpoint,
-    slot: Option<SlotId>,
+    place: Place,
     began: Instant,
 }
 
 fn begin(lanes: &mut Lanes) -> Option<Begun> {
-    lanes.next_turn().map(|turn| Begun { endpoint: turn.endpoint, slot: turn.slot, began: Instant::now() })
+    let Turn { place, .. } = lanes.next_turn()?;
+    Some(Begun { endpoint: place.endpoint.clone(), place, began: Instant::now() })
 }
 
 fn begin_all(lanes: &mut Lanes) -> Vec<Begun> {
@@ -90,7 +106,7 @@ fn count_of(begun: &[Begun], endpoint: &DueEndpoint) -> usize {
 }
 
 fn end(lanes: &mut Lanes, begun: Begun, outcome: &SendOutcome) -> bool {
-    lanes.ended(&begun.endpoint, begun.slot, outcome, begun.began)
+    lanes.ended(&begun.place, outcome, begun.began)
 }
 
 /// Begins what may be begun, and all of it succeeds.
@@ -104,8 +120,8 @@ fn succeed_all(lanes: &mut Lanes) {
 fn acquaint(lanes: &mut Lanes, endpoints: &[DueEndpoint]) {
     for endpoint in endpoints {
         lanes.refresh(vec![endpoint.clone()]);
-        let Claim { endpoint, .. } = lanes.next_claim(Whom::Anybody).expect("a claim");
-        lanes.claimed(endpoint.clone(), 2, Instant::now(), vec![lease(&endpoint)]);
+        let claim = lanes.next_claim(Whom::Anybody).expect("a claim");
+        find_one(lanes, claim);
         let begun = begin(lanes).expect("an attempt");
         // Too slow to have anything fetched ahead.
         end(lanes, begun, &SendOutcome { took: Duration::from_millis(100), ..SendOutcome::answered(200) });
@@ -266,13 +282,10 @@ fn what_is_claimed_for_a_url_that_was_given_up_meanwhile_goes_back() {
     let failing = endpoint(1, 1, "failing.example");
     let mut lanes = Lanes::new(CAPS);
     lanes.refresh(vec![failing.clone(), endpoint(2, 1, "failing.example")]);
-    let Claim { endpoint: claimed, limit, .. } = lanes.next_claim(Whom::Anybody).expect("something is due");
-    assert_eq!(claimed, failing);
+    let claim = lanes.next_claim(Whom::Anybody).expect("something is due");
+    assert_eq!(claim.endpoint, failing);
     assert!(lanes.give_up(&failing).is_empty());
-    assert_eq!(
-        lanes.claimed(claimed, limit, Instant::now(), vec![lease(&failing), lease(&failing)]).len(),
-        2
-    );
+    assert_eq!(lanes.claimed(claim, Instant::now(), vec![lease(&failing), lease(&failing)]).len(), 2);
     assert!(lanes.next_turn().is_none() && is_unused(&lanes, &failing));
     assert!(!claim_all(&mut lanes).contains_key(&failing.id), "not before the store knows");
     lanes.take_ready();

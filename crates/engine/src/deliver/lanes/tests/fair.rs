@@ -74,8 +74,8 @@ async fn an_answering_receiver_is_served_at_once_while_all_others_fall_silent() 
     let mut silent = 0;
     for other in &others {
         lanes.refresh(vec![other.clone(), answering.clone()]);
-        while let Some(Claim { endpoint, .. }) = lanes.next_claim(Whom::Anybody) {
-            lanes.claimed(endpoint.clone(), usize::MAX, Instant::now(), vec![lease(&endpoint)]);
+        while let Some(claim) = lanes.next_claim(Whom::Anybody) {
+            find_one(&mut lanes, claim);
         }
         let (served, unanswered): (Vec<Begun>, Vec<Begun>) =
             begin_all(&mut lanes).into_iter().partition(|begun| begun.endpoint.id == answering.id);
@@ -106,7 +106,8 @@ async fn what_is_long_under_way_is_not_answered_unless_something_else_is() {
     end(&mut lanes, begun.remove(one), &quick(200));
     tokio::time::advance(Duration::from_millis(1_500)).await;
     assert!(lanes.next_turn().is_none());
-    let standing = |lanes: &Lanes, of: &DueEndpoint| lanes.lanes[&of.receiver].standing(false);
+    let standing =
+        |lanes: &Lanes, of: &DueEndpoint| lanes.heard.standing(of, lanes.lanes[&of.receiver].answered);
     assert_eq!((standing(&lanes, &mute), standing(&lanes, &mixed)), (Standing::Mute, Standing::Answering));
     // All that is under way counts as not answered, so that only who answers just now gets what is left.
     lanes.refresh([both.as_slice(), &[new]].concat());
@@ -142,13 +143,8 @@ async fn everybody_is_served_again_and_again_and_who_answers_is_never_kept_waiti
         lanes.refresh(all.clone());
         // As many claims as there are between two looks.
         for _ in 0..16 {
-            let Some(Claim { endpoint, limit, .. }) = lanes.next_claim(Whom::Anybody) else { break };
-            lanes.claimed(
-                endpoint.clone(),
-                limit,
-                Instant::now(),
-                (0..limit).map(|_| lease(&endpoint)).collect(),
-            );
+            let Some(claim) = lanes.next_claim(Whom::Anybody) else { break };
+            fill(&mut lanes, claim);
         }
         for begun in begin_all(&mut lanes) {
             let since = served.insert(begun.endpoint.id.clone(), Instant::now()).expect("one of them");
@@ -175,9 +171,9 @@ fn claims_for_receivers_that_answer_take_turns_with_those_for_all_others() {
     lanes.refresh([new, answering].concat());
     let mut claims = |whom| -> Vec<bool> {
         let mut claim = || {
-            let Claim { endpoint, is_answering, .. } = lanes.next_claim(whom)?;
-            // One each, of which there are no more.
-            lanes.claimed(endpoint.clone(), usize::MAX, Instant::now(), vec![lease(&endpoint)]);
+            let claim = lanes.next_claim(whom)?;
+            let is_answering = claim.is_answering;
+            find_one(&mut lanes, claim);
             Some(is_answering)
         };
         (0..4).map_while(|_| claim()).collect()
