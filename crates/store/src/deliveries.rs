@@ -76,7 +76,8 @@ impl Store {
         };
         let claimed = take(&mut tx, node, &picked, lease, now).await?;
         if endpoint.is_probe && !picked.is_empty() {
-            tx.execute(sql("UPDATE endpoints SET is_probing = 1 WHERE id = $1").bind(id.as_str())).await?;
+            let update = sql("UPDATE endpoints SET probe_id = $2 WHERE id = $1").bind(id.as_str());
+            tx.execute(update.bind(picked.first().map(Picked::id))).await?;
         }
         // Where a claim was filled there may be more, so that the endpoint is due as it was.
         let is_filled = limit > 0 && i64::try_from(picked.len()).is_ok_and(|picked| picked == limit);
@@ -106,8 +107,11 @@ impl Store {
                  WHERE deliveries.id = r.id AND deliveries.next_at < r.not_before";
             tx.execute(sql_over(rows, update)).await?;
         }
-        let endpoints: Vec<EndpointId> = leases.iter().map(|lease| lease.item.endpoint()).collect();
-        waits_again(&mut tx, endpoints.iter().map(EndpointId::as_str)).await?;
+        let is_released =
+            |lease: &&Lease<Delivery>| released.contains(&(lease.item.id.as_str().to_owned(), lease.attempt));
+        let waiting = leases.iter().filter(is_released).map(|lease| (lease.item.endpoint(), &lease.item.id));
+        let waiting: Vec<(EndpointId, &DeliveryId)> = waiting.collect();
+        waits_again(&mut tx, waiting.iter().map(|(endpoint, id)| (endpoint.as_str(), id.as_str()))).await?;
         tx.commit().await?;
         self.wake.hint_deliveries();
         Ok(())
@@ -149,13 +153,13 @@ async fn allowed(
     limit: usize,
     now: Timestamp,
 ) -> Result<i64, StoreError> {
-    let select = sql("SELECT state, retry_at, is_probing FROM endpoints WHERE id = $1 {for_update}");
+    let select = sql("SELECT state, retry_at, probe_id FROM endpoints WHERE id = $1 {for_update}");
     let Some(row) = tx.fetch_optional(select.bind(endpoint.id.as_str())).await? else { return Ok(0) };
     if row.time("retry_at")?.is_some_and(|at| at > now) {
         return Ok(0);
     }
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let is_probing = row.get::<i64>("is_probing")? == 1;
+    let is_probing = row.get::<Option<String>>("probe_id")?.is_some();
     Ok(match (state_from_row(&row)?, endpoint.is_probe) {
         (EndpointState::Healthy, false) => limit,
         (EndpointState::Failing, true) if !is_probing => limit.min(1),

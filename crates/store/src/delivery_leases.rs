@@ -35,6 +35,11 @@ impl Picked {
     pub(crate) fn from_row(row: Row) -> Result<Self, Unreadable> {
         Ok(Self { id: row.get("id")?, number: row.get::<i64>("attempts")? + 1, row })
     }
+
+    /// Its name.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 impl Store {
@@ -169,7 +174,7 @@ async fn settle(tx: &mut Tx, now: Timestamp) -> Result<i64, StoreError> {
     if !live.is_empty() {
         let_go(tx, &live, now).await?;
     }
-    waits_again(tx, interrupted.iter().map(|one| one.endpoint.as_str())).await?;
+    waits_again(tx, interrupted.iter().map(|one| (one.endpoint.as_str(), one.delivery.as_str()))).await?;
     Ok(i64::try_from(ids.len()).unwrap_or(i64::MAX))
 }
 
@@ -190,14 +195,18 @@ fn interrupted(row: &Row, now: Timestamp) -> Result<Interrupted, Unreadable> {
     })
 }
 
-/// Deliveries that were claimed wait again: their endpoints' probes are over, and when they are due is reckoned anew.
+/// Deliveries that were claimed wait again, each by its endpoint and its own name: what of it was a probe is over, and when
+/// their endpoints are due is reckoned anew.
 pub(crate) async fn waits_again<'a>(
     tx: &mut Tx,
-    endpoints: impl Iterator<Item = &'a str>,
+    deliveries: impl Iterator<Item = (&'a str, &'a str)> + Clone,
 ) -> Result<(), StoreError> {
-    let endpoints = in_order(endpoints);
+    let endpoints = in_order(deliveries.clone().map(|(endpoint, _)| endpoint));
     lock(tx, &endpoints).await?;
-    let update = "UPDATE endpoints SET is_probing = 0 WHERE id IN (SELECT r.id FROM {rows})";
-    tx.execute(sql_over(Rows::ids(endpoints.iter().copied()), update)).await?;
+    let rows = Rows::ids(deliveries.clone().map(|(endpoint, _)| endpoint));
+    let rows = rows.text("delivery", deliveries.map(|(_, delivery)| delivery));
+    let update = "UPDATE endpoints SET probe_id = NULL FROM {rows} \
+         WHERE endpoints.id = r.id AND endpoints.probe_id = r.delivery";
+    tx.execute(sql_over(rows, update)).await?;
     reckon(tx, &endpoints).await
 }

@@ -43,7 +43,7 @@ impl Store {
         let mut tx = self.database.begin().await?;
         let update =
             sql("UPDATE endpoints SET failures = 0, first_failed_at = NULL, retry_at = NULL, pauses = 0, \
-             reason = NULL, is_probing = 0, state = 'healthy', \
+             reason = NULL, probe_id = NULL, state = 'healthy', \
              changed_at = CASE WHEN state = 'healthy' THEN changed_at ELSE $3 END, \
              recovered_at = CASE WHEN state = 'healthy' THEN recovered_at ELSE $3 END \
              WHERE id = $1 AND key_id = $2");
@@ -67,8 +67,8 @@ pub(crate) async fn expect_delivery(
 ) -> Result<EndpointId, StoreError> {
     let id = EndpointId::of(key, url);
     let upsert = sql("INSERT INTO endpoints \
-         (id, key_id, receiver, url, state, changed_at, failures, is_probing, due_at) \
-         VALUES ($1, $2, $3, $4, 'healthy', $5, 0, 0, $5) \
+         (id, key_id, receiver, url, state, changed_at, failures, due_at) \
+         VALUES ($1, $2, $3, $4, 'healthy', $5, 0, $5) \
          ON CONFLICT (id) DO UPDATE SET due_at = CASE \
              WHEN endpoints.due_at < excluded.due_at THEN endpoints.due_at \
              WHEN endpoints.retry_at > excluded.due_at THEN endpoints.retry_at \
@@ -119,7 +119,7 @@ macro_rules! first_in_line {
 pub(crate) async fn reckon(tx: &mut Tx, endpoints: &[&str]) -> Result<(), StoreError> {
     let update = concat!(
         "UPDATE endpoints SET due_at = CASE \
-         WHEN state = 'disabled' OR (state = 'failing' AND is_probing = 1) THEN NULL \
+         WHEN state = 'disabled' OR (state = 'failing' AND probe_id IS NOT NULL) THEN NULL \
          ELSE (SELECT CASE WHEN MIN(w.next_at) < endpoints.retry_at THEN endpoints.retry_at \
                  ELSE MIN(w.next_at) END FROM (SELECT ",
         first_in_line!("1"),

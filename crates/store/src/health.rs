@@ -1,6 +1,6 @@
 //! What attempts mean for their endpoints: read under a lock, reckoned by domain, written again.
 
-use domain::{CircuitPolicy, EndpointHealth, EndpointId, EndpointVerdict, Timestamp};
+use domain::{CircuitPolicy, DeliveryId, EndpointHealth, EndpointId, EndpointVerdict, Timestamp};
 
 use crate::database::Tx;
 use crate::endpoints::{in_order, lock, reckon, state_from_row};
@@ -10,30 +10,31 @@ use crate::rows::Rows;
 use crate::sql::{Row, Unreadable, sql_over};
 use crate::vault::random;
 
-/// Applies what attempts say of their endpoints, in the order in which they are given. `is_retried`: some of the
+/// Applies what attempts, each at a delivery, say of their endpoints, in the order in which they are given. `is_retried`: some of the
 /// attempts' deliveries wait again. Whether something may be due at another time than before.
 ///
 /// Costs one read where all is well: a success of a healthy endpoint changes nothing.
 pub(crate) async fn judge(
     tx: &mut Tx,
-    verdicts: &[(EndpointId, &EndpointVerdict)],
+    verdicts: &[(EndpointId, &DeliveryId, &EndpointVerdict)],
     policy: &CircuitPolicy,
     is_retried: bool,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let endpoints = in_order(verdicts.iter().map(|(id, _)| id.as_str()));
+    let endpoints = in_order(verdicts.iter().map(|(id, ..)| id.as_str()));
     let is_well = |verdict| matches!(verdict, &EndpointVerdict::Succeeded | &EndpointVerdict::Unchanged);
-    let is_all_well = verdicts.iter().all(|(_, verdict)| is_well(*verdict));
+    let is_all_well = verdicts.iter().all(|(.., verdict)| is_well(*verdict));
     if is_all_well && !is_retried && !any_unwell(tx, &endpoints).await? {
         return Ok(false);
     }
     lock(tx, &endpoints).await?;
     let mut changed = Vec::new();
     // One for each: those that fail together are to be probed apart.
-    for (id, before) in healths(tx, &endpoints).await? {
+    for (id, probe, before) in healths(tx, &endpoints).await? {
         let (mut health, random) = (before.clone(), random_unit()?);
-        for (_, verdict) in verdicts.iter().filter(|(other, _)| other.as_str() == id) {
-            health.learn(verdict, policy, now, random);
+        for (_, delivery, verdict) in verdicts.iter().filter(|(other, ..)| other.as_str() == id) {
+            let is_probe = probe.as_deref() == Some(delivery.as_str());
+            health.learn(&of_attempt(verdict, is_probe), policy, now, random);
         }
         if health != before {
             changed.push((id, health));
@@ -44,6 +45,16 @@ pub(crate) async fn judge(
     }
     reckon(tx, &endpoints).await?;
     Ok(true)
+}
+
+/// What an attempt says, which was the probe when it was claimed, and may no longer be the one that is waited for.
+fn of_attempt(verdict: &EndpointVerdict, is_awaited: bool) -> EndpointVerdict {
+    match verdict {
+        EndpointVerdict::Failed { is_probe, rest_until } => {
+            EndpointVerdict::Failed { is_probe: *is_probe && is_awaited, rest_until: *rest_until }
+        }
+        other => other.clone(),
+    }
 }
 
 /// Uniform in 0 to 1.
@@ -57,15 +68,19 @@ async fn any_unwell(tx: &mut Tx, endpoints: &[&str]) -> Result<bool, StoreError>
     Ok(tx.fetch_optional(sql_over(Rows::ids(endpoints.iter().copied()), select)).await?.is_some())
 }
 
-async fn healths(tx: &mut Tx, endpoints: &[&str]) -> Result<Vec<(String, EndpointHealth)>, StoreError> {
-    let select = "SELECT id, state, failures, first_failed_at, retry_at, pauses, is_probing, reason \
+/// How endpoints have been doing, each under its name and with the delivery that is its probe.
+async fn healths(
+    tx: &mut Tx,
+    endpoints: &[&str],
+) -> Result<Vec<(String, Option<String>, EndpointHealth)>, StoreError> {
+    let select = "SELECT id, state, failures, first_failed_at, retry_at, pauses, probe_id, reason \
          FROM endpoints WHERE id IN (SELECT r.id FROM {rows})";
     let rows = tx.fetch(sql_over(Rows::ids(endpoints.iter().copied()), select)).await?;
     let read = |row: &Row| {
         let id: String = row.get("id")?;
-        let health = health_from_row(row);
-        let health = health.map_err(|Unreadable(reason)| StoreError::corrupt("endpoints", &id, reason))?;
-        Ok((id, health))
+        let read = || -> Result<_, Unreadable> { Ok((row.get("probe_id")?, health_from_row(row)?)) };
+        let read = read().map_err(|Unreadable(reason)| StoreError::corrupt("endpoints", &id, reason));
+        read.map(|(probe, health)| (id, probe, health))
     };
     rows.iter().map(read).collect()
 }
@@ -77,7 +92,7 @@ fn health_from_row(row: &Row) -> Result<EndpointHealth, Unreadable> {
         first_failed_at: row.time("first_failed_at")?,
         retry_at: row.time("retry_at")?,
         pauses: row.number("pauses")?,
-        is_probing: row.get::<i64>("is_probing")? == 1,
+        is_probing: row.get::<Option<String>>("probe_id")?.is_some(),
         reason: row.get("reason")?,
     })
 }
@@ -95,7 +110,7 @@ async fn write(tx: &mut Tx, changed: &[(String, EndpointHealth)], now: Timestamp
         .int("now", healths().map(|_| millis(now)));
     let update = "UPDATE endpoints SET state = r.state, failures = r.failures, \
              first_failed_at = r.first_failed_at, retry_at = r.retry_at, pauses = r.pauses, \
-             is_probing = r.is_probing, reason = r.reason, \
+             probe_id = CASE WHEN r.is_probing = 1 THEN endpoints.probe_id END, reason = r.reason, \
              changed_at = CASE WHEN r.state <> endpoints.state THEN r.now ELSE endpoints.changed_at END, \
              recovered_at = CASE WHEN r.state = 'healthy' AND endpoints.state <> 'healthy' THEN r.now \
                  ELSE endpoints.recovered_at END \

@@ -7,7 +7,7 @@ use crate::sql::sql;
 use crate::vault::Vault;
 
 /// What was ever released, in order; a file that was released is never changed, only followed by another.
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 14] = [
     include_str!("../migrations/0001_start.sql"),
     include_str!("../migrations/0002_endpoints.sql"),
     include_str!("../migrations/0003_sweeping.sql"),
@@ -21,6 +21,7 @@ const MIGRATIONS: [&str; 13] = [
     include_str!("../migrations/0011_replay_turns.sql"),
     include_str!("../migrations/0012_lines.sql"),
     include_str!("../migrations/0013_recovery.sql"),
+    include_str!("../migrations/0014_probes.sql"),
 ];
 
 /// The lock's number among PostgreSQL's advisory locks: `audioext` in ASCII.

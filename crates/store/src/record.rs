@@ -71,8 +71,10 @@ impl Store {
             let_go(&mut tx, &live, now).await?;
         }
         let is_retried = ended.iter().any(|(_, _, next, _)| matches!(next, Next::RetryAt(_)));
-        let verdicts: Vec<_> =
-            ended.iter().map(|(lease, _, _, verdict)| (lease.item.endpoint(), verdict)).collect();
+        let verdicts: Vec<_> = ended
+            .iter()
+            .map(|(lease, .., verdict)| (lease.item.endpoint(), &lease.item.id, verdict))
+            .collect();
         let is_changed = judge(&mut tx, &verdicts, circuit, is_retried || !live.is_empty(), now).await?;
         tx.commit().await?;
         if is_changed {

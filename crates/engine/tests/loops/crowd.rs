@@ -38,9 +38,9 @@ impl House {
             format!("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {SILENT})");
         let due = self.clock.now().as_millis() - 1000;
         let copying = format!(
-            "INSERT INTO endpoints (id, key_id, receiver, url, state, changed_at, failures, is_probing, due_at) \
+            "INSERT INTO endpoints (id, key_id, receiver, url, state, changed_at, failures, due_at) \
              {numbers} SELECT 'ep_' || (1000000000000000 + i), key_id, 'a' || i || '.example:443', \
-                 'https://a' || i || '.example/', 'healthy', 0, 0, 0, {due} FROM endpoints, n; \
+                 'https://a' || i || '.example/', 'healthy', 0, 0, {due} FROM endpoints, n; \
              INSERT INTO deliveries (id, key_id, event_id, job_id, receiver, url, state, next_at, attempts, \
                  created_at, endpoint_id) \
              {numbers} SELECT 'dlv_' || (1000000000000000 + i), key_id, event_id, job_id, \

@@ -273,6 +273,57 @@ async fn what_is_handed_back_was_not_claimed(world: World) {
     assert_eq!(world.send(1, LONG, later).await, again, "put off, and otherwise as it was");
 }
 
+/// What was under way when the circuit opened ends while its probe is under way, in whatever way, and so does what is not
+/// anybody's lease any more.
+async fn only_the_end_of_a_probe_lets_another_out(world: World) {
+    let key = world.key().await;
+    for _ in 0..3 {
+        world.event_for(&key, "https://h.example/").await;
+    }
+    let held = world.send(3, LONG, NOW).await;
+    let policy = CircuitPolicy { first_pause: NONE, ..opens_after(1) };
+    let fail = async |lease: &Lease<Delivery>, verdict| {
+        let group = [(lease.clone(), answered(lease, 500), Next::RetryAt(NOW), verdict)];
+        world.store.record_attempts(&group, &policy, NOW).await.expect("recorded");
+    };
+    fail(&held[0], FAILED).await;
+    let probe = world.send(1, LONG, NOW).await;
+    assert_eq!((probe.len(), &probe[0].item.id), (1, &held[0].item.id));
+    world.store.release_deliveries(&held[1..2], None).await.expect("released");
+    assert_eq!(world.send(1, LONG, NOW).await, [], "beside what was handed back");
+    let not_ours = Lease { holder: NodeId::from_random(bytes()), ..probe[0].clone() };
+    world.store.release_deliveries(&[not_ours, held[0].clone()], None).await.expect("released");
+    assert_eq!(world.send(1, LONG, NOW).await, [], "beside the lease of somebody else");
+    world.run_sql("UPDATE delivery_leases SET until = 0 WHERE number = 1").await;
+    assert_eq!(world.send(1, LONG, NOW).await, [], "beside what was lost");
+    let lost = world.store.delivery(&key, &held[2].item.id).await.expect("read").expect("it is there");
+    assert_eq!(lost.attempts.len(), 1, "it was recorded");
+    fail(&probe[0], PROBE_FAILED).await;
+    assert_eq!(world.send(9, LONG, NOW).await.len(), 1, "the next");
+}
+
+/// The circuit closed and opened again while it was under way.
+async fn a_probe_of_former_times_ends_no_later_one(world: World) {
+    let key = world.key().await;
+    world.event_for(&key, "https://h.example/").await;
+    world.event_for(&key, "https://h.example/").await;
+    let held = world.send(2, LONG, NOW).await;
+    let policy = CircuitPolicy { first_pause: NONE, ..opens_after(1) };
+    let end = async |lease: &Lease<Delivery>, verdict| {
+        let group = [(lease.clone(), answered(lease, 500), Next::RetryAt(NOW), verdict)];
+        world.store.record_attempts(&group, &policy, NOW).await.expect("recorded");
+    };
+    end(&held[0], FAILED).await;
+    let former = world.send(1, LONG, NOW).await;
+    end(&held[1], SUCCEEDED).await;
+    let again = world.send(1, LONG, NOW).await;
+    end(&again[0], FAILED).await;
+    let probe = world.send(1, LONG, NOW).await;
+    assert_ne!(probe[0].item.id, former[0].item.id);
+    end(&former[0], PROBE_FAILED).await;
+    assert_eq!(world.send(1, LONG, NOW).await, [], "its probe is still under way");
+}
+
 async fn a_disabled_endpoint_keeps_its_events_until_it_is_enabled(world: World) {
     let key = world.key().await;
     for _ in 0..3 {
@@ -396,6 +447,8 @@ on_both! {
     a_rest_that_was_asked_for_holds_for_all_that_waits
     a_lost_probe_is_followed_by_another
     what_is_handed_back_was_not_claimed
+    only_the_end_of_a_probe_lets_another_out
+    a_probe_of_former_times_ends_no_later_one
     a_disabled_endpoint_keeps_its_events_until_it_is_enabled
     verdicts_of_a_group_count_in_their_order
     first_attempts_and_later_ones_share_a_claim

@@ -13,10 +13,10 @@ impl World {
     /// Puts endpoints of a key into the table, the first of which has this number: `receiver` is SQL over `i`.
     async fn endpoints_due(&self, key: &KeyId, count: usize, first: usize, receiver: &str, due: Timestamp) {
         let insert = format!(
-            "INSERT INTO endpoints (id, key_id, receiver, url, state, changed_at, failures, is_probing, due_at) \
+            "INSERT INTO endpoints (id, key_id, receiver, url, state, changed_at, failures, due_at) \
              WITH RECURSIVE n (i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {first} + {count}) \
              SELECT 'ep_' || CAST(1000000000000000 + i AS TEXT), '{key}', {receiver}, 'https://h.example/', \
-                 'healthy', 0, 0, 0, {} + i FROM n",
+                 'healthy', 0, 0, {} + i FROM n",
             due.as_millis()
         );
         self.run_sql(insert.leak()).await;
