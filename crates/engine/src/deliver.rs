@@ -194,6 +194,7 @@ impl DeliverLoop {
     async fn heed(&self, lanes: &mut Lanes, answer: Answer) {
         match answer {
             Answer::Due(Found::All(due), _) => lanes.refresh(due.endpoints),
+            Answer::Due(Found::Page(due), _) => lanes.turn_page(due.endpoints),
             Answer::Due(Found::Fresh(due), _) => lanes.add(due),
             Answer::Claimed { claim, since, leases } => {
                 self.give_back(lanes.claimed(claim, since, leases), None).await;

@@ -64,7 +64,7 @@ impl Asking {
         }
         if is_time_to_look {
             (self.claims_left, self.of_others_left) = (CLAIMS_IN_A_ROW, CLAIMS_OF_OTHERS);
-            let next = self.looks.next(|| lanes.can_claim());
+            let next = self.looks.next(|| lanes.is_page_wanted());
             self.question.spawn(look(Arc::clone(&self.deliver), next));
         }
         is_time_to_look

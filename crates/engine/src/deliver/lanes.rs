@@ -84,10 +84,20 @@ impl Lanes {
 
     /// Takes over what is due by now; what is not in there is forgotten. What is known already keeps its place in line.
     pub(super) fn refresh(&mut self, due: Vec<DueEndpoint>) {
+        self.look(due, false);
+    }
+
+    /// The same of a page of what is due. Of others those stay that answer: their page may come late, and a claim that
+    /// finds nothing forgets them.
+    pub(super) fn turn_page(&mut self, due: Vec<DueEndpoint>) {
+        self.look(due, true);
+    }
+
+    fn look(&mut self, due: Vec<DueEndpoint>, is_page: bool) {
         self.has_passed_over = false;
         self.known.refresh(&due);
         self.heard.refresh();
-        let places = self.take_due();
+        let places = self.forget_due(is_page);
         self.add(due);
         for (receiver, lane) in &mut self.lanes {
             for (key, line) in &mut lane.lines {
@@ -115,11 +125,21 @@ impl Lanes {
         }
     }
 
-    /// Empties all lines of what is due, but leaves them in their rounds; which place each endpoint had.
-    fn take_due(&mut self) -> HashMap<EndpointId, usize> {
-        let lines = self.lanes.values_mut().flat_map(|lane| lane.lines.values_mut());
-        let due = lines.flat_map(|line| line.due.drain(..).chain(line.mute.drain(..)).enumerate());
-        due.map(|(place, one)| (one.id, place)).collect()
+    /// Empties all lines of what is due, but for endpoints that answer if they `are_kept`, and leaves the lines in their
+    /// rounds. Which place each endpoint had.
+    fn forget_due(&mut self, are_kept: bool) -> HashMap<EndpointId, usize> {
+        let mut places = HashMap::new();
+        for lane in self.lanes.values_mut() {
+            let (answered, heard) = (lane.answered, &self.heard);
+            let is_kept = |one: &DueEndpoint| are_kept && heard.standing(one, answered) <= Standing::Known;
+            for line in lane.lines.values_mut() {
+                let due = line.due.iter().chain(&line.mute).enumerate();
+                places.extend(due.map(|(place, one)| (one.id.clone(), place)));
+                line.due.retain(is_kept);
+                line.mute.clear();
+            }
+        }
+        places
     }
 
     /// Gives an endpoint up for now; what was claimed for it and will not be sent.

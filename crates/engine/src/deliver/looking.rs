@@ -38,6 +38,8 @@ pub(super) enum Look {
 /// What a look has found.
 pub(super) enum Found {
     All(Due),
+    /// A page of it.
+    Page(Due),
     Fresh(Vec<DueEndpoint>),
 }
 
@@ -59,14 +61,14 @@ impl Looks {
         Self { all_at: now, from: None, since: now, rest: None }
     }
 
-    /// The next look. A page is followed by the next one when there is nothing to claim on it, or it has had its time,
-    /// so that neither what is on it nor what is not is waited for for ever.
-    pub(super) fn next(&mut self, can_claim: impl Fn() -> bool) -> Look {
+    /// The next look. A page is followed by the next one when nobody wants it any more, or it has had its time, so that
+    /// neither what is on it nor what is not is waited for for ever.
+    pub(super) fn next(&mut self, is_page_wanted: impl Fn() -> bool) -> Look {
         if Instant::now() < self.all_at {
             return Look::Fresh(self.all_at);
         }
         let is_at_end = self.rest.is_none();
-        if is_at_end || self.since.elapsed() >= PAGE_AT_MOST || !can_claim() {
+        if is_at_end || self.since.elapsed() >= PAGE_AT_MOST || !is_page_wanted() {
             self.from = self.rest.take();
             self.since = Instant::now();
         }
@@ -75,7 +77,7 @@ impl Looks {
 
     /// Heeds what a look has found, of which the next is to come after `wait`.
     pub(super) fn heed(&mut self, found: &Found, wait: Duration) {
-        if let Found::All(due) = found {
+        if let Found::All(due) | Found::Page(due) = found {
             let is_much = due.endpoints.len() > MOST_AT_EACH_LOOK || due.rest.is_some();
             self.all_at = Instant::now() + if is_much { wait } else { Duration::ZERO };
             self.rest.clone_from(&due.rest);
@@ -88,9 +90,11 @@ pub(super) async fn look(deliver: &DeliverLoop, look: Look) -> Result<(Found, Du
     let (store, now) = (&deliver.parts.store, deliver.parts.clock.now());
     match look {
         Look::All(from) => {
+            let is_next_page = from.is_some();
             let (mut due, wait) = all_due(deliver, from).await?;
             forget_recoveries(&mut due.endpoints, now);
-            Ok((Found::All(due), wait))
+            let is_page = is_next_page || due.rest.is_some();
+            Ok((if is_page { Found::Page(due) } else { Found::All(due) }, wait))
         }
         Look::Fresh(until) => {
             let mut due = store.freshly_due_endpoints(now.minus(FRESH), now, MOST_FRESH).await?;

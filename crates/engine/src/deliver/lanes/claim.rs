@@ -55,21 +55,21 @@ impl Lanes {
         claim
     }
 
-    /// Whether there is a claim to make.
-    pub(in crate::deliver) fn can_claim(&self) -> bool {
+    /// Whether there is a claim to make for somebody who is forgotten when the page of what is due is turned.
+    pub(in crate::deliver) fn is_page_wanted(&self) -> bool {
+        const OTHERS: usize = 1;
         let rooms = RoomsByKey::new(&self.slots);
         let can_claim =
-            |key: &KeyId, receiver: &Receiver| self.claim_of(key, receiver, None, &rooms).is_some();
-        !self.is_all_claimed && self.claiming[0].find(can_claim).is_some()
+            |key: &KeyId, receiver: &Receiver| self.claim_of(key, receiver, OTHERS, &rooms).is_some();
+        !self.is_all_claimed && self.claiming[OTHERS].find(can_claim).is_some()
     }
 
     fn next_of(&mut self, kind: usize) -> Option<Claim> {
         let mut claiming = std::mem::take(&mut self.claiming[kind]);
         let rooms = RoomsByKey::new(&self.slots);
-        let turn = claiming.next(|key, receiver| self.claim_of(key, receiver, Some(kind), &rooms).is_some());
-        let claim = turn.and_then(|(key, receiver)| {
-            Some((self.claim_of(&key, &receiver, Some(kind), &rooms)?, key, receiver))
-        });
+        let turn = claiming.next(|key, receiver| self.claim_of(key, receiver, kind, &rooms).is_some());
+        let claim = turn
+            .and_then(|(key, receiver)| Some((self.claim_of(&key, &receiver, kind, &rooms)?, key, receiver)));
         self.claiming[kind] = claiming;
         let (Wanted { place, limit }, key, receiver) = claim?;
         let line = self.lanes.get_mut(&receiver)?.line(&key);
@@ -90,12 +90,12 @@ impl Lanes {
         &self,
         key: &KeyId,
         receiver: &Receiver,
-        kind: Option<usize>,
+        kind: usize,
         rooms: &RoomsByKey<'_>,
     ) -> Option<Wanted> {
         let lane = self.lanes.get(receiver)?;
         let line = lane.lines.get(key)?;
-        let is_of_kind = |standing| kind.is_none_or(|kind| kind == usize::from(standing > Standing::Known));
+        let is_of_kind = |standing| kind == usize::from(standing > Standing::Known);
         let share = LazyCell::new(|| lane.share_of(line));
         let due = line.due.iter().map(|endpoint| {
             let standing = self.heard.standing(endpoint, lane.answered);

@@ -182,5 +182,36 @@ fn claims_for_receivers_that_answer_take_turns_with_those_for_all_others() {
     assert!(turns == [true, false, true, false] || turns == [false, true, false, true], "{turns:?}");
     assert_eq!(claims(Whom::Answering), [true]);
     assert_eq!(claims(Whom::Anybody), [false]);
-    assert!(!lanes.can_claim());
+    assert!(!lanes.is_page_wanted());
+}
+
+#[test]
+fn who_answers_is_not_forgotten_when_a_page_is_turned() {
+    let (busy, silent, new) =
+        (endpoint(1, 1, "busy.example"), endpoint(2, 1, "silent.example"), endpoint(3, 1, "new.example"));
+    let mut lanes = Lanes::new(CAPS);
+    acquaint(&mut lanes, std::slice::from_ref(&busy));
+    lanes.refresh(vec![silent.clone()]);
+    claim_all(&mut lanes);
+    for begun in begin_all(&mut lanes) {
+        end(&mut lanes, begun, &timed_out());
+    }
+    lanes.refresh(vec![busy.clone()]);
+    assert!(!lanes.is_page_wanted(), "it stays anyhow");
+    lanes.refresh(vec![busy.clone(), silent, new]);
+    assert!(lanes.is_page_wanted());
+    lanes.turn_page(hosts(2, 1));
+    let mut left = Vec::new();
+    while let Some(claim) = lanes.next_claim(Whom::Anybody) {
+        left.push(claim.endpoint.clone());
+        // There is nothing more.
+        lanes.claimed(claim, Instant::now(), Vec::new());
+    }
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(left.contains(&busy), "{left:?}");
+    lanes.turn_page(Vec::new());
+    assert!(claim_all(&mut lanes).is_empty(), "what a claim did not find");
+    lanes.refresh(vec![busy]);
+    lanes.refresh(Vec::new());
+    assert!(claim_all(&mut lanes).is_empty(), "what a look at all did not find");
 }
