@@ -14,7 +14,6 @@ use domain::{
 };
 use store::{Store, StoreError};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +24,7 @@ mod lanes;
 mod live;
 mod looking;
 mod record;
+mod sending;
 mod window;
 
 use asking::{Answer, Asking};
@@ -32,6 +32,7 @@ use attempt::Remembered;
 use lanes::{Caps, Lanes, Place};
 use looking::{Found, LOOK_AGAIN};
 use record::Ended;
+use sending::Sending;
 use window::Bounds;
 
 /// The shortest time between two looks at what is due, so that a stream of hints does not become a stream of queries.
@@ -114,10 +115,10 @@ impl DeliverLoop {
         };
         let recorder = tokio::spawn(recorder.run(to_record));
         let mut lanes = Lanes::new(this.caps());
-        let mut sending = JoinSet::new();
+        let mut sending = Sending::default();
         this.turn_after_turn(&mut lanes, &mut sending, &ended, &stop).await;
         this.give_back(lanes.take_ready(), None).await;
-        let finished = async { while sending.join_next().await.is_some() {} };
+        let finished = async { while sending.next().await.is_some() {} };
         if tokio::time::timeout(this.config.grace, finished).await.is_err() {
             // Cut off in the middle; their leases run out and they are sent again, with the same id.
             sending.shutdown().await;
@@ -139,7 +140,7 @@ impl DeliverLoop {
     async fn turn_after_turn(
         self: &Arc<Self>,
         lanes: &mut Lanes,
-        sending: &mut JoinSet<Over>,
+        sending: &mut Sending,
         ended: &mpsc::Sender<Ended>,
         stop: &CancellationToken,
     ) {
@@ -171,10 +172,10 @@ impl DeliverLoop {
                     }
                     self.heed(lanes, answer).await;
                 }
-                Some(over) = sending.join_next(), if !sending.is_empty() => {
-                    self.learn(lanes, over.ok()).await;
-                    while let Some(over) = sending.try_join_next() {
-                        self.learn(lanes, over.ok()).await;
+                Some(over) = sending.next() => {
+                    self.learn(lanes, over).await;
+                    while let Some(over) = sending.try_next() {
+                        self.learn(lanes, over).await;
                     }
                     if lanes.has_passed_over() {
                         look_at = look_at.min(looked_at + LOOK_PAUSE);
@@ -204,20 +205,14 @@ impl DeliverLoop {
     }
 
     /// Begins the attempts whose turn it is.
-    async fn begin(
-        self: &Arc<Self>,
-        lanes: &mut Lanes,
-        sending: &mut JoinSet<Over>,
-        ended: &mpsc::Sender<Ended>,
-    ) {
+    async fn begin(self: &Arc<Self>, lanes: &mut Lanes, sending: &mut Sending, ended: &mpsc::Sender<Ended>) {
         while let Some(turn) = lanes.next_turn() {
-            sending.spawn(Arc::clone(self).send(turn, ended.clone()));
+            sending.begin(Arc::clone(self), turn, ended.clone());
         }
     }
 
     /// Lets the lanes learn. What was claimed ahead for a URL that has just been given up for now goes back.
-    async fn learn(&self, lanes: &mut Lanes, over: Option<Over>) {
-        let Some(over) = over else { return };
+    async fn learn(&self, lanes: &mut Lanes, over: Over) {
         let has_failed = lanes.ended(&over.place, &over.outcome, over.began);
         if has_failed || over.is_left_alone {
             self.give_back(lanes.give_up(&over.place.endpoint), None).await;

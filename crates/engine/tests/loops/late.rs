@@ -1,5 +1,7 @@
 //! What becomes of deliveries that were claimed and cannot be sent in time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use domain::*;
@@ -89,4 +91,33 @@ async fn a_delivery_whose_signing_keys_cannot_be_read_is_put_off_and_no_attempt_
     let over = patiently(is_over).await;
     deliver.stop().await;
     assert_eq!((over.state, over.attempts.len()), (DeliveryState::Delivered, 1), "{:?}", over.attempts);
+}
+
+/// Panics at the first attempt.
+#[derive(Default)]
+struct PanicsOnce(AtomicUsize);
+
+impl Notifier for PanicsOnce {
+    fn send<'a>(&'a self, _: Notice<'a>) -> BoxFuture<'a, SendOutcome> {
+        Box::pin(async {
+            assert!(self.0.fetch_add(1, Ordering::SeqCst) > 0, "as the script has it");
+            SendOutcome::answered(200)
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_panics_leaves_its_slot_and_is_made_again_when_its_lease_has_run_out() {
+    let house = House::new().await;
+    let job = completed(&house).await;
+    let deliver = house.deliver_with(Arc::new(PanicsOnce::default()), |config| {
+        (config.slots, config.lease) = (1, Duration::from_secs(2));
+    });
+    let is_delivered =
+        async || Some(recorded(&house, &job).await).filter(|one| one.state == DeliveryState::Delivered);
+    let delivered = patiently(is_delivered).await;
+    deliver.stop().await;
+    let dispositions: Vec<_> =
+        delivered.attempts.iter().map(|attempt| attempt.outcome.disposition()).collect();
+    assert_eq!(dispositions, [Disposition::MaybeDelivered, Disposition::Delivered]);
 }
