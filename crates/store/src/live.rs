@@ -108,10 +108,10 @@ pub(crate) async fn silence(tx: &mut Tx, job: &JobId) -> Result<Duration, StoreE
 }
 
 /// Live attempts of these jobs are over: their final deliveries, if they were held, are due now. Their endpoints'
-/// `due_at` is to be reckoned anew. What somebody else has locked, he is about to send.
+/// `due_at` is to be reckoned anew. Whoever has one of them locked is waited for: a replay, for one, leaves it as it is.
 pub(crate) async fn let_go(tx: &mut Tx, jobs: &[&str], now: Timestamp) -> Result<(), StoreError> {
     let held = "SELECT d.id, d.next_at FROM deliveries d WHERE d.job_id IN (SELECT r.id FROM {rows}) \
-         AND d.state = 'pending' AND d.attempts = 0 {skip_locked}";
+         AND d.state = 'pending' AND d.attempts = 0 ORDER BY d.id {for_update}";
     let held = tx.fetch(sql_over(Rows::ids(jobs.iter().copied()), held)).await?;
     let held = held.iter().map(|row| Ok((row.get::<String>("id")?, row.get::<i64>("next_at")?)));
     let mut held = held.collect::<Result<Vec<_>, StoreError>>()?;

@@ -84,8 +84,11 @@ impl Store {
     }
 }
 
-/// Moves deliveries on to where their attempts have brought them.
+/// Moves deliveries on to where their attempts have brought them: in the order of their ids, in which replays lock them, so
+/// that neither waits for the other.
 async fn move_on(tx: &mut Tx, ended: &[&Ended], now: Timestamp) -> Result<(), StoreError> {
+    let mut ended = ended.to_vec();
+    ended.sort_unstable_by(|(one, ..), (other, ..)| one.item.id.as_str().cmp(other.item.id.as_str()));
     let place = |next: &Next| match next {
         Next::Delivered => (DeliveryState::Delivered, now),
         Next::RetryAt(at) => (DeliveryState::Pending, *at),

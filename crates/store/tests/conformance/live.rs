@@ -158,6 +158,23 @@ async fn a_replay_does_not_send_the_end_beside_what_is_under_way(world: World) {
     assert_eq!(sent.iter().map(|lease| &lease.item.id).collect::<Vec<_>>(), [&end.id]);
 }
 
+/// Who replays locks deliveries, and leaves those that wait for their first attempt.
+async fn an_end_that_somebody_has_locked_is_let_go_too(world: World) {
+    let key = world.key().await;
+    let lease = world.watched(&key, LONG).await;
+    world.announce(&lease, EventKind::Progress).await;
+    let live = world.claim_live(LIVE).await.remove(0);
+    world.complete(&lease).await;
+    let other = world.locking("SELECT id FROM deliveries WHERE is_first = 1 FOR UPDATE").await;
+    let unlock = async {
+        // Long enough for the other to come upon the lock.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        drop(other);
+    };
+    tokio::join!(world.over(&live, 200, EndpointVerdict::Succeeded), unlock);
+    assert_eq!(world.send(10, LONG, NOW).await.len(), 1);
+}
+
 async fn the_end_waits_no_longer_than_a_lease_for_an_attempt_that_was_lost(world: World) {
     let key = world.key().await;
     let lease = world.watched(&key, LONG).await;
@@ -303,6 +320,7 @@ on_both! {
     the_end_of_a_job_removes_what_was_live_and_waits
     the_end_waits_for_what_is_under_way_and_no_longer
     a_replay_does_not_send_the_end_beside_what_is_under_way
+    an_end_that_somebody_has_locked_is_let_go_too
     the_end_waits_no_longer_than_a_lease_for_an_attempt_that_was_lost
     live_events_have_no_number_and_leave_no_gap
     live_events_are_not_sent_again

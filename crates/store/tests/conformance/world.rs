@@ -76,6 +76,15 @@ impl World {
         }
     }
 
+    /// Somebody who has locked these rows, where there are locks of rows, for as long as this is kept.
+    pub(crate) async fn locking(&self, select: &'static str) -> Option<sqlx::PgConnection> {
+        let DatabaseUrl::Postgres(url) = &self.url else { return None };
+        let mut connection = sqlx::PgConnection::connect(url.expose()).await.expect("the server");
+        sqlx::raw_sql("BEGIN").execute(&mut connection).await.expect("begun");
+        sqlx::raw_sql(select).execute(&mut connection).await.expect(select);
+        Some(connection)
+    }
+
     pub(crate) async fn key(&self) -> KeyId {
         let new = new_key("a key");
         self.store.create_key(&new).await.expect("a key");
