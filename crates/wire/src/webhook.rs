@@ -104,12 +104,17 @@ pub struct RecordedDeliveryResponse<'a> {
 }
 
 impl<'a> RecordedDeliveryResponse<'a> {
-    /// A delivery, its attempts in order, and what is thought of where it goes.
-    pub fn new(facts: DeliveryFacts<'a>, attempts: &'a [DeliveryAttempt], endpoint: &'a Endpoint) -> Self {
+    /// A delivery, its attempts in order, and what is thought by `now` of where it goes.
+    pub fn new(
+        facts: DeliveryFacts<'a>,
+        attempts: &'a [DeliveryAttempt],
+        endpoint: &'a Endpoint,
+        now: Timestamp,
+    ) -> Self {
         Self {
             delivery: facts.into(),
             attempts: attempts.iter().map(AttemptResponse::from).collect(),
-            endpoint: endpoint.into(),
+            endpoint: EndpointResponse::new(endpoint, now),
         }
     }
 }
@@ -223,8 +228,9 @@ pub struct EndpointResponse<'a> {
     changed_at: String,
 }
 
-impl<'a> From<&'a Endpoint> for EndpointResponse<'a> {
-    fn from(endpoint: &'a Endpoint) -> Self {
+impl<'a> EndpointResponse<'a> {
+    /// How it is doing by `now`. A time before which nothing is to be sent says nothing once it has passed.
+    pub fn new(endpoint: &'a Endpoint, now: Timestamp) -> Self {
         Self {
             id: endpoint.id.as_str(),
             url: endpoint.url.masked(),
@@ -233,7 +239,7 @@ impl<'a> From<&'a Endpoint> for EndpointResponse<'a> {
             reason: endpoint.reason.as_deref(),
             failures: endpoint.failures,
             first_failed_at: endpoint.first_failed_at.map(text::precise_timestamp),
-            retry_at: endpoint.retry_at.map(text::precise_timestamp),
+            retry_at: endpoint.retry_at.filter(|at| *at > now).map(text::precise_timestamp),
             changed_at: text::precise_timestamp(endpoint.changed_at),
         }
     }

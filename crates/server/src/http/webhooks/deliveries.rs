@@ -64,7 +64,8 @@ pub(in super::super) async fn replay(
 
 async fn answer(api: &Api, key: &KeyId, id: &DeliveryId, status: StatusCode) -> Result<Response, Refusal> {
     let recorded = api.store.delivery(key, id).await?.ok_or_else(not_found)?;
-    let shown = RecordedDeliveryResponse::new(in_full(&recorded), &recorded.attempts, &recorded.endpoint);
+    let (facts, now) = (in_full(&recorded), api.clock.now());
+    let shown = RecordedDeliveryResponse::new(facts, &recorded.attempts, &recorded.endpoint, now);
     Ok(json(status, wire::error::success(shown)))
 }
 

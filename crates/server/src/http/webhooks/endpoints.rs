@@ -24,7 +24,8 @@ pub(in super::super) async fn list(
     let query = wire::query::parse_endpoints(&pairs)?;
     let cursor = query.cursor.as_deref().map(|text| parse_cursor(text, EndpointId::parse)).transpose()?;
     let page = api.store.endpoints(&key, query.state, cursor.as_ref(), query.limit).await?;
-    let items = page.items.iter().map(EndpointResponse::from).collect();
+    let now = api.clock.now();
+    let items = page.items.iter().map(|endpoint| EndpointResponse::new(endpoint, now)).collect();
     let next_cursor = page.next.map(|cursor| cursor.to_text());
     Ok(json(StatusCode::OK, wire::error::success(ListResponse { items, next_cursor })))
 }
@@ -45,5 +46,5 @@ pub(in super::super) async fn enable(
         return Err(not_found());
     }
     let endpoint = api.store.endpoint(&key, &id).await?.ok_or_else(not_found)?;
-    Ok(json(StatusCode::OK, wire::error::success(EndpointResponse::from(&endpoint))))
+    Ok(json(StatusCode::OK, wire::error::success(EndpointResponse::new(&endpoint, api.clock.now()))))
 }
