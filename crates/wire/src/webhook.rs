@@ -99,20 +99,23 @@ impl<'a> From<DeliveryFacts<'a>> for DeliveryResponse<'a> {
 pub struct RecordedDeliveryResponse<'a> {
     #[serde(flatten)]
     delivery: DeliveryResponse<'a>,
+    body: Option<Box<RawValue>>,
     attempts: Vec<AttemptResponse<'a>>,
     endpoint: EndpointResponse<'a>,
 }
 
 impl<'a> RecordedDeliveryResponse<'a> {
-    /// A delivery, its attempts in order, and what is thought by `now` of where it goes.
+    /// A delivery, what each attempt brings, its attempts in order, and what is thought by `now` of where it goes.
     pub fn new(
         facts: DeliveryFacts<'a>,
+        body: &[u8],
         attempts: &'a [DeliveryAttempt],
         endpoint: &'a Endpoint,
         now: Timestamp,
     ) -> Self {
         Self {
             delivery: facts.into(),
+            body: raw(body),
             attempts: attempts.iter().map(AttemptResponse::from).collect(),
             endpoint: EndpointResponse::new(endpoint, now),
         }
@@ -260,16 +263,20 @@ pub struct EventResponse<'a> {
 impl<'a> EventResponse<'a> {
     /// `None` where it has no number, as no event in that list, or its body is not JSON, as none of ours.
     pub fn new(event: &'a Event) -> Option<Self> {
-        let body = String::from_utf8(event.body.clone()).ok()?;
         Some(Self {
             sequence: event.sequence?,
             id: event.id.as_str(),
             event: event.kind.as_str(),
             job_id: event.job.as_str(),
             created_at: text::precise_timestamp(event.created_at),
-            body: RawValue::from_string(body).ok()?,
+            body: raw(&event.body)?,
         })
     }
+}
+
+/// An event's body byte for byte; `None` where it is not JSON, as none of ours.
+fn raw(body: &[u8]) -> Option<Box<RawValue>> {
+    RawValue::from_string(String::from_utf8(body.to_vec()).ok()?).ok()
 }
 
 /// How far the errand of sending many deliveries again is.

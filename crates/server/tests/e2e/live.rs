@@ -118,6 +118,7 @@ async fn who_asks_is_told_of_start_progress_and_end_and_who_does_not_of_the_end_
     let all = recorded(&app, &job).await;
     assert_eq!(all.len(), ids.len(), "every one is on record");
     assert!(all.iter().all(|one| one["attempts"].as_array().expect("attempts").len() == 1));
+    assert_eq!(all[0]["body"], started.json());
     assert_eq!((&all[0]["event"], &all[0]["sequence"]), (&json!("job.started"), &Value::Null));
     let path = format!("{DELIVERIES}/{}/replay", all[0]["id"].as_str().expect("an id"));
     let (status, answer) = json(app.request(Method::POST, &path)).await;

@@ -183,6 +183,9 @@ async fn attempts_are_shown_and_a_replay_is_the_same_event() {
     assert_eq!((&shown["state"], &shown["sequence"]), (&json!("delivered"), &json!(1)));
     assert_eq!((&shown["eventId"], &shown["isReplay"]), (&json!(first.id()), &json!(false)));
     assert_eq!(shown["endpoint"]["state"], "healthy");
+    let text = app.get(&path).send().await.expect("an answer").text().await.expect("a text");
+    let body = std::str::from_utf8(&first.body).expect("UTF-8");
+    assert!(text.contains(&format!(r#""body":{body},"#)), "byte for byte: {text}");
     let attempts = shown["attempts"].as_array().expect("attempts");
     let seen: Vec<_> = attempts.iter().map(|a| (&a["number"], &a["status"], &a["disposition"])).collect();
     assert_eq!(

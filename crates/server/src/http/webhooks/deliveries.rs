@@ -64,8 +64,9 @@ pub(in super::super) async fn replay(
 
 async fn answer(api: &Api, key: &KeyId, id: &DeliveryId, status: StatusCode) -> Result<Response, Refusal> {
     let recorded = api.store.delivery(key, id).await?.ok_or_else(not_found)?;
-    let (facts, now) = (in_full(&recorded), api.clock.now());
-    let shown = RecordedDeliveryResponse::new(facts, &recorded.attempts, &recorded.endpoint, now);
+    let (facts, body) = (in_full(&recorded), &recorded.delivery.event.body);
+    let (attempts, endpoint) = (&recorded.attempts, &recorded.endpoint);
+    let shown = RecordedDeliveryResponse::new(facts, body, attempts, endpoint, api.clock.now());
     Ok(json(status, wire::error::success(shown)))
 }
 
