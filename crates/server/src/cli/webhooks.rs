@@ -50,7 +50,8 @@ pub(super) fn run(args: WebhooksArgs) -> Result<(), Stop> {
     }
 }
 
-/// Prints a line for each key: the replay's id, by which `GET /v1/webhooks/replay/{id}` tells how far it is.
+/// Prints a line for each key: the replay's id, by which `GET /v1/webhooks/replay/{id}` tells how far it is. A key that may
+/// have no more of them keeps none of the others from theirs.
 fn replay(args: ReplayArgs) -> Result<(), Stop> {
     let wanted = args.key.as_deref().map(KeyId::parse).transpose();
     let wanted = wanted.map_err(|malformed| Stop::Usage(format!("--key: {malformed}")))?;
@@ -71,13 +72,14 @@ fn replay(args: ReplayArgs) -> Result<(), Stop> {
                 return Err(Stop::Failed(format!("there is no key {wanted}")));
             }
         }
+        let mut refused = Vec::new();
         for key in keys {
-            let id = rows.store.start_replay(&key, &filter, SystemClock.now()).await?;
-            let id =
-                id.ok_or_else(|| Stop::Failed(format!("{key} has {MAX_REPLAYS} replays that are running")))?;
-            print(&format!("{id}  {key}"))?;
+            match rows.store.start_replay(&key, &filter, SystemClock.now()).await? {
+                Some(id) => print(&format!("{id}  {key}"))?,
+                None => refused.push(format!("{key} has {MAX_REPLAYS} replays that are running")),
+            }
         }
         rows.store.close().await;
-        Ok(())
+        if refused.is_empty() { Ok(()) } else { Err(Stop::Failed(refused.join("; "))) }
     })
 }

@@ -12,6 +12,7 @@ use domain::{Secret, Timestamp};
 use serde_json::Value;
 
 mod extractions;
+mod webhooks;
 
 /// The binary in a folder of its own, with none of our caller's settings.
 fn command(folder: &Path, arguments: &[&str]) -> Command {
