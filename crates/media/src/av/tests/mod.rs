@@ -8,6 +8,7 @@ mod damage;
 mod documents;
 mod encrypted;
 mod formats;
+mod jumps;
 mod large;
 mod loudness;
 mod maps;

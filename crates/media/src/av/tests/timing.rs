@@ -55,60 +55,6 @@ fn a_late_start_and_a_hole_are_silence() {
     }
 }
 
-/// A picture of so many seconds that shows little, which is made quickly.
-fn moving(secs: u32) -> String {
-    format!("-f lavfi -i testsrc2=s=64x64:r=10:d={secs}")
-}
-
-#[test]
-fn a_long_silence_is_one_in_a_broadcast_too() {
-    // A hole of which the picture tells, and a late start, which need not be told.
-    let hole = "-i @long.flv -map 0:v -map 1:a -af aselect=not(between(t\\,10\\,25)) -t 36";
-    for (name, words, silence) in [
-        ("hole.ts", &format!("{} {hole} -c:v mpeg2video -c:a libmp3lame -f mpegts", moving(36)), 10.2..24.8),
-        ("hole.mpg", &format!("{} {hole} -c:v mpeg2video -c:a mp2 -f mpeg", moving(36)), 10.2..24.8),
-        (
-            "late.ts",
-            &format!(
-                "{} -itsoffset 12 -i @long.flv -map 0:v -map 1:a -t 36 -c:v mpeg2video -c:a libmp3lame",
-                moving(36)
-            ),
-            0.0..11.8,
-        ),
-    ] {
-        let (_folder, path) = remade(name, words);
-        // What is not there cannot be copied either.
-        for format in [AudioFormat::Wav, AudioFormat::Mp3] {
-            let made = extract_file(&path, OutputSpec::plain(format));
-            let secs = made.result.duration_secs();
-            assert!((secs - 36.0).abs() < 0.1, "{name}: {secs:.3} s, and the picture has 36");
-            let got = decoded(made.file.path());
-            let at = |secs: f64| (secs * f64::from(made.result.sample_rate)) as usize;
-            let loudest =
-                got[at(silence.start)..at(silence.end)].iter().map(|sample| sample.unsigned_abs()).max();
-            assert!(loudest < Some(10), "{name}: there is sound where there was none, {loudest:?}");
-            let heard = got[at(silence.end + 0.4)..at(silence.end + 0.9)].iter();
-            assert!(heard.map(|sample| sample.unsigned_abs()).max() > Some(500), "{name}: no sound after it");
-        }
-    }
-}
-
-#[test]
-fn a_clock_that_jumps_is_no_silence() {
-    // Two recordings of one programme end to end, the second of which begins 40 s later.
-    let words = |offset: u32| {
-        format!("{} -i @sound.wav -c:v mpeg2video -c:a mp2 -output_ts_offset {offset} -f mpegts", moving(6))
-    };
-    let (_folder, first) = remade("first.ts", &words(0));
-    let (_other, second) = remade("second.ts", &words(46));
-    let both =
-        [std::fs::read(&first), std::fs::read(&second)].map(|read| read.expect("a recording")).concat();
-    std::fs::write(&first, both).expect("written");
-    let made = extract_file(&first, OutputSpec::plain(AudioFormat::Wav));
-    let secs = made.result.duration_secs();
-    assert!((secs - 12.0).abs() < 0.2, "{secs:.3} s");
-}
-
 #[test]
 fn a_packet_that_is_lost_is_silence_where_the_clock_counts_samples() {
     let dropped = "-i @{} -c copy -bsf:a noise=drop=eq(n\\,100)+eq(n\\,101)+eq(n\\,150)";

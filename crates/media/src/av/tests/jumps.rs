@@ -1,0 +1,79 @@
+//! Clocks of broadcasts, which may jump: what the picture went through is silence, and nothing else.
+
+use super::copies::{extract_file, remade};
+use super::*;
+
+/// A picture of so many seconds that shows little, which is made quickly.
+fn moving(secs: u32) -> String {
+    format!("-f lavfi -i testsrc2=s=64x64:r=10:d={secs}")
+}
+
+#[test]
+fn a_long_silence_is_one_in_a_broadcast_too() {
+    // A hole and a late start, through which the picture goes on.
+    let hole = "-i @long.flv -map 0:v -map 1:a -af aselect=not(between(t\\,10\\,25)) -t 36";
+    for (name, words, silence) in [
+        ("hole.ts", &format!("{} {hole} -c:v mpeg2video -c:a libmp3lame -f mpegts", moving(36)), 10.2..24.8),
+        ("hole.mpg", &format!("{} {hole} -c:v mpeg2video -c:a mp2 -f mpeg", moving(36)), 10.2..24.8),
+        (
+            "late.ts",
+            &format!(
+                "{} -itsoffset 12 -i @long.flv -map 0:v -map 1:a -t 36 -c:v mpeg2video -c:a libmp3lame",
+                moving(36)
+            ),
+            0.0..11.8,
+        ),
+    ] {
+        let (_folder, path) = remade(name, words);
+        // What is not there cannot be copied either.
+        for format in [AudioFormat::Wav, AudioFormat::Mp3] {
+            let made = extract_file(&path, OutputSpec::plain(format));
+            let secs = made.result.duration_secs();
+            assert!((secs - 36.0).abs() < 0.1, "{name}: {secs:.3} s, and the picture has 36");
+            let got = decoded(made.file.path());
+            let at = |secs: f64| (secs * f64::from(made.result.sample_rate)) as usize;
+            let loudest =
+                got[at(silence.start)..at(silence.end)].iter().map(|sample| sample.unsigned_abs()).max();
+            assert!(loudest < Some(10), "{name}: there is sound where there was none, {loudest:?}");
+            let heard = got[at(silence.end + 0.4)..at(silence.end + 0.9)].iter();
+            assert!(heard.map(|sample| sample.unsigned_abs()).max() > Some(500), "{name}: no sound after it");
+        }
+    }
+}
+
+/// These files end to end.
+fn joined(paths: &[&Path]) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".ts").tempfile().expect("a file");
+    let all: Vec<u8> = paths.iter().flat_map(|path| std::fs::read(path).expect("a recording")).collect();
+    std::fs::write(file.path(), all).expect("written");
+    file
+}
+
+/// A recording of 6 s whose clock begins so late.
+fn recording(codec: &str, offset: u32) -> (tempfile::TempDir, std::path::PathBuf) {
+    let sound = format!("-i @sound.wav -c:v mpeg2video -c:a {codec}");
+    remade("recording.ts", &format!("{} {sound} -output_ts_offset {offset} -f mpegts", moving(6)))
+}
+
+/// How long its sound is.
+fn length_secs(path: &Path, format: AudioFormat) -> f64 {
+    extract_file(path, OutputSpec::plain(format)).result.duration_secs()
+}
+
+#[test]
+fn a_clock_that_jumps_is_no_silence() {
+    let ((_one, first), (_other, second)) = (recording("mp2", 0), recording("mp2", 46));
+    let secs = length_secs(joined(&[&first, &second]).path(), AudioFormat::Wav);
+    assert!((secs - 12.0).abs() < 0.2, "{secs:.3} s");
+}
+
+#[test]
+fn a_clock_that_jumps_before_the_first_sound_is_no_silence() {
+    let (_one, slate) = remade("slate.ts", &format!("{} -c:v mpeg2video -f mpegts", moving(3)));
+    let (_other, programme) = recording("libmp3lame", 1800);
+    let both = joined(&[&slate, &programme]);
+    for format in [AudioFormat::Wav, AudioFormat::Mp3] {
+        let secs = length_secs(both.path(), format);
+        assert!((secs - 6.0).abs() < 0.2, "{format:?}: {secs:.3} s");
+    }
+}
