@@ -29,6 +29,8 @@ pub(super) struct Demux<'h> {
     track: Track,
     /// Packets that were met while looking for the picture's start.
     waiting: VecDeque<Packet>,
+    /// The streams of the picture that goes with the track.
+    pictures: Vec<usize>,
     zero_secs: Option<f64>,
     /// The part that is wanted.
     span: Span,

@@ -49,6 +49,7 @@ impl<'h> Demux<'h> {
             input,
             track,
             waiting: VecDeque::new(),
+            pictures: Vec::new(),
             zero_secs: None,
             span: output.span,
             skip: None,
@@ -66,10 +67,11 @@ impl<'h> Demux<'h> {
 
     /// Finds what the picture calls zero, and lets go of every stream that is not needed.
     fn align(&mut self, tracks: &[Track]) -> Result<(), Failure> {
-        let videos: Vec<usize> =
-            tracks.iter().filter(|track| track.kind == Kind::Video).map(|track| track.index).collect();
-        let both: Vec<usize> = videos.iter().copied().chain([self.track.index]).collect();
-        if self.input.is_stream() && videos.is_empty() {
+        let videos = tracks.iter().filter(|track| track.kind == Kind::Video).map(|track| track.index);
+        // The picture of another programme says nothing of this one's sound.
+        self.pictures = videos.filter(|video| !self.input.is_apart(*video, self.track.index)).collect();
+        let both: Vec<usize> = self.pictures.iter().copied().chain([self.track.index]).collect();
+        if self.input.is_stream() && self.pictures.is_empty() {
             // Where the picture begins, its own rendition would say.
             return Ok(());
         }
@@ -80,7 +82,7 @@ impl<'h> Demux<'h> {
             return Ok(());
         }
         self.input.keep_only(&both);
-        self.zero_secs = self.first_picture(tracks, videos)?;
+        self.zero_secs = self.first_picture(tracks)?;
         if !self.watches_all() && !self.watches_picture() {
             self.input.keep_only(&[self.track.index]);
             self.plan();
@@ -116,7 +118,8 @@ impl<'h> Demux<'h> {
         live.or(self.edges.zero_secs(&self.track)).unwrap_or(0.0)
     }
 
-    fn first_picture(&mut self, tracks: &[Track], mut unseen: Vec<usize>) -> Result<Option<f64>, Failure> {
+    fn first_picture(&mut self, tracks: &[Track]) -> Result<Option<f64>, Failure> {
+        let mut unseen = self.pictures.clone();
         let (mut first, mut bytes, mut packets) = (None::<f64>, 0, 0);
         while !unseen.is_empty() && packets < ALIGN_PACKETS && bytes < ALIGN_BYTES {
             let Some(packet) = self.read_any()? else { break };
@@ -125,7 +128,9 @@ impl<'h> Demux<'h> {
             let stream = packet.stream();
             if stream == self.track.index {
                 self.waiting.push_back(packet);
-            } else if let (Some(track), Some(time)) = (tracks.get(stream), packet.time()) {
+            } else if self.pictures.contains(&stream)
+                && let (Some(track), Some(time)) = (tracks.get(stream), packet.time())
+            {
                 unseen.retain(|index| *index != stream);
                 let at = track.time_base.secs(time);
                 first = Some(first.map_or(at, |first| first.min(at)));

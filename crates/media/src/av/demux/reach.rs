@@ -18,7 +18,8 @@ impl Demux<'_> {
     /// Notes how far a packet reaches.
     pub(super) fn reach(&mut self, packet: &Packet) {
         let is_other = packet.stream() != self.track.index;
-        if is_other && self.watches_picture() {
+        // What was read to open the container comes too, whatever stream it is of.
+        if self.watches_picture() && self.pictures.contains(&packet.stream()) {
             self.watch(packet);
         }
         if is_other && !self.watches_all() {

@@ -77,3 +77,18 @@ fn a_clock_that_jumps_before_the_first_sound_is_no_silence() {
         assert!((secs - 6.0).abs() < 0.2, "{format:?}: {secs:.3} s");
     }
 }
+
+#[test]
+fn another_programme_has_another_clock() {
+    let one = format!("{} -i @sound.wav", moving(6));
+    let later = format!("-itsoffset 600 {} -itsoffset 600 -i @sound.wav", moving(6));
+    // The first sound is taken, be its clock ahead or behind.
+    for inputs in [format!("{later} {one}"), format!("{one} {later}")] {
+        let programmes =
+            "-map 0 -map 1 -map 2 -map 3 -program program_num=1:st=0:st=1 -program program_num=2:st=2:st=3";
+        let words = format!("{inputs} {programmes} -c:v mpeg2video -c:a mp2 -f mpegts");
+        let (_folder, path) = remade("two.ts", &words);
+        let secs = length_secs(&path, AudioFormat::Wav);
+        assert!((secs - 6.0).abs() < 0.1, "{inputs}: {secs:.3} s");
+    }
+}
