@@ -27,8 +27,8 @@ const BEYOND_SECS: f64 = 2.0;
 pub(super) struct Demux<'h> {
     input: Input<'h>,
     track: Track,
-    /// Packets that were met while looking for the picture's start.
-    waiting: VecDeque<Packet>,
+    /// Packets that were met while looking for the picture's start, or looked at.
+    waiting: VecDeque<Met>,
     /// The streams of the picture that goes with the track.
     pictures: Vec<usize>,
     zero_secs: Option<f64>,
@@ -47,13 +47,21 @@ pub(super) struct Demux<'h> {
     /// The end of what was read of any stream that is watched.
     reach_secs: f64,
     longest_packet_secs: f64,
-    /// What the picture's clock went through without a jump, where it is watched.
+    /// What the picture's clock went through without a jump, where it is watched: as far as it was read.
+    run: Option<Range<f64>>,
+    /// The same as of the latest packet that was given out.
     picture: Option<Range<f64>>,
     origin_secs: Option<f64>,
     /// When the first sound is heard, by the track's clock.
     first_sound_secs: Option<f64>,
     edges: Edges,
     ending: Ending,
+}
+
+/// A packet, and what the picture had gone through when it was read.
+struct Met {
+    packet: Packet,
+    picture: Option<Range<f64>>,
 }
 
 /// What is known of the way it ended.
@@ -68,15 +76,15 @@ struct Ending {
 impl<'h> Demux<'h> {
     /// The next packet of the track.
     pub(super) fn next(&mut self) -> Result<Option<Packet>, Failure> {
-        let mut packet = loop {
-            let Some(packet) = (match self.waiting.pop_front() {
-                Some(packet) => Some(packet),
+        let Met { mut packet, picture } = loop {
+            let Some(met) = (match self.waiting.pop_front() {
+                Some(met) => Some(met),
                 None => self.read_any()?,
             }) else {
                 return self.check_late().map(|()| None);
             };
-            if packet.stream() == self.track.index {
-                break packet;
+            if met.packet.stream() == self.track.index {
+                break met;
             }
         };
         if packet.is_encrypted() {
@@ -85,6 +93,7 @@ impl<'h> Demux<'h> {
         let passed = self.edges.pass(&mut packet, &self.track);
         passed.map_err(|cause| failures::internal("a packet", cause))?;
         self.ending.is_torn = packet.is_torn();
+        self.picture = picture;
         self.hear_first(&packet);
         Ok(Some(packet))
     }
@@ -135,7 +144,7 @@ impl<'h> Demux<'h> {
     }
 
     /// The next packet of any kept stream; what cannot be read is skipped.
-    fn read_any(&mut self) -> Result<Option<Packet>, Failure> {
+    fn read_any(&mut self) -> Result<Option<Met>, Failure> {
         let out_of_memory = |cause| failures::internal("a packet", cause);
         if let Some(is_unreadable) = self.ending.met {
             self.ending.is_torn |= is_unreadable;
@@ -146,7 +155,7 @@ impl<'h> Demux<'h> {
             match self.input.read(&mut packet) {
                 Ok(()) => {
                     self.reach(&packet);
-                    return Ok(Some(packet));
+                    return Ok(Some(Met { packet, picture: self.run.clone() }));
                 }
                 Err(_) if self.input.is_gone() => return Err(failures::gone()),
                 Err(AvError::END) => {
@@ -165,14 +174,28 @@ impl<'h> Demux<'h> {
 
     /// Reads as far as the first packet, by whose time the result begins where there is no picture.
     pub(super) fn look_at_first(&mut self) -> Result<(), Failure> {
-        let first = self.next()?;
-        self.put_back(first.into_iter().collect());
-        Ok(())
+        self.look(|_| Ok(true)).map(|_| ())
     }
 
-    /// Packets that were taken only to look at them; they come again.
-    pub(super) fn put_back(&mut self, packets: Vec<Packet>) {
-        packets.into_iter().rev().for_each(|packet| self.waiting.push_front(packet));
+    /// Shows what is to come, up to the packet of which `is_enough` says so; all of it comes again. Returns whether that
+    /// is all that there is.
+    pub(super) fn look(
+        &mut self,
+        mut is_enough: impl FnMut(&Packet) -> Result<bool, Failure>,
+    ) -> Result<bool, Failure> {
+        let mut seen = Vec::new();
+        let is_all = loop {
+            let Some(packet) = self.next()? else { break true };
+            let is_last = is_enough(&packet)?;
+            seen.push(Met { packet, picture: self.picture.clone() });
+            if is_last {
+                break false;
+            }
+        };
+        seen.into_iter().rev().for_each(|met| self.waiting.push_front(met));
+        // What is shown was not given out.
+        self.ending.is_torn = false;
+        Ok(is_all)
     }
 
     /// Seconds that the container promises.

@@ -135,20 +135,19 @@ fn closer_look(
         return Ok(framed(track.rate, track.channels));
     }
     let mut decoder = Decoder::open(demux.input(), track)?;
-    let (mut seen, mut shape) = (Vec::new(), None);
-    while seen.len() < ENOUGH_PACKETS {
-        let Some(packet) = demux.next()? else { break };
+    let (mut seen, mut shape) = (0, None);
+    demux.look(|packet| {
         // What cannot be decoded is for the encoding path to judge.
-        if decoder.send(Some(&packet)).is_ok() {
+        if decoder.send(Some(packet)).is_ok() {
             shape = match decoder.receive() {
-                Ok(frame) => frame.shape().or(shape),
+                Ok(frame) => frame.shape().or(shape.take()),
                 Err(AvError::MEMORY) => return Err(failures::internal("the decoder", AvError::MEMORY)),
-                Err(_) => shape,
+                Err(_) => shape.take(),
             };
         }
-        seen.push(packet);
-    }
-    demux.put_back(seen);
+        seen += 1;
+        Ok(seen == ENOUGH_PACKETS)
+    })?;
     Ok(shape.and_then(|shape| framed(shape.rate, shape.layout.channels())))
 }
 

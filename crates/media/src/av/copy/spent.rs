@@ -46,13 +46,8 @@ fn measured_kbps(demux: &mut Demux<'_>, track: &Track) -> Result<Option<f64>, Fa
     let until_secs = demux.until_secs();
     let is_framed = codec_of(track).is_some();
     let mut framing = is_framed.then(|| framing(track, demux.input().extradata(track.index))).flatten();
-    let (mut bytes, mut secs, mut seen) = (0, 0.0, Vec::new());
-    let is_all = loop {
-        if seen.len() == ENOUGH_PACKETS || bytes > ENOUGH_BYTES {
-            break false;
-        }
-        let Some(packet) = demux.next()? else { break true };
-        let at_secs = packet.time().map(|time| track.time_base.secs(time));
+    let (mut bytes, mut secs, mut packets, mut is_past) = (0, 0.0, 0, false);
+    let is_all = demux.look(|packet| {
         let lasting = match &mut framing {
             Some((framing, given)) => secs_of(framing, packet.bytes(), given.rate),
             None => packet.duration().map(|ticks| track.time_base.secs(ticks)),
@@ -61,13 +56,12 @@ fn measured_kbps(demux: &mut Demux<'_>, track: &Track) -> Result<Option<f64>, Fa
             bytes += packet.size();
             secs += lasting;
         }
-        seen.push(packet);
-        if at_secs.zip(until_secs).is_some_and(|(at, until)| at >= until) {
-            break true;
-        }
-    };
-    demux.put_back(seen);
-    let said = if is_all { None } else { demux.input().said_kbps(track.index) };
+        packets += 1;
+        let at_secs = packet.time().map(|time| track.time_base.secs(time));
+        is_past = at_secs.zip(until_secs).is_some_and(|(at, until)| at >= until);
+        Ok(is_past || packets == ENOUGH_PACKETS || bytes > ENOUGH_BYTES)
+    })?;
+    let said = if is_all || is_past { None } else { demux.input().said_kbps(track.index) };
     Ok(kbps(bytes as f64, secs).into_iter().chain(said).max_by(f64::total_cmp))
 }
 

@@ -55,6 +55,7 @@ impl<'h> Demux<'h> {
             skip: None,
             reach_secs: 0.0,
             longest_packet_secs: 0.0,
+            run: None,
             picture: None,
             origin_secs: None,
             first_sound_secs: None,
@@ -122,14 +123,14 @@ impl<'h> Demux<'h> {
         let mut unseen = self.pictures.clone();
         let (mut first, mut bytes, mut packets) = (None::<f64>, 0, 0);
         while !unseen.is_empty() && packets < ALIGN_PACKETS && bytes < ALIGN_BYTES {
-            let Some(packet) = self.read_any()? else { break };
+            let Some(met) = self.read_any()? else { break };
             packets += 1;
-            bytes += packet.size();
-            let stream = packet.stream();
+            bytes += met.packet.size();
+            let stream = met.packet.stream();
             if stream == self.track.index {
-                self.waiting.push_back(packet);
+                self.waiting.push_back(met);
             } else if self.pictures.contains(&stream)
-                && let (Some(track), Some(time)) = (tracks.get(stream), packet.time())
+                && let (Some(track), Some(time)) = (tracks.get(stream), met.packet.time())
             {
                 unseen.retain(|index| *index != stream);
                 let at = track.time_base.secs(time);

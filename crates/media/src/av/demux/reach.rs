@@ -47,7 +47,7 @@ impl Demux<'_> {
     /// Follows the picture's clock, to tell a hole in the sound from a jump of all clocks.
     fn watch(&mut self, packet: &Packet) {
         let Some(at) = packet.time().map(|time| self.track.time_base.secs(time)) else { return };
-        match &mut self.picture {
+        match &mut self.run {
             // Pictures come in the order in which they are decoded.
             Some(run) if (at - run.end).abs() <= MOST_BETWEEN_PICTURES_SECS => run.end = run.end.max(at),
             run => *run = Some(at..at),
@@ -59,7 +59,7 @@ impl Demux<'_> {
         matches!(self.input.container(), "ts" | "mpeg")
     }
 
-    /// From when to when the picture played without a break, as far as it was read.
+    /// From when to when the picture played without a break, up to the latest packet.
     pub(in super::super) fn picture(&self) -> Option<&Range<f64>> {
         self.picture.as_ref()
     }

@@ -8,13 +8,15 @@ fn moving(secs: u32) -> String {
     format!("-f lavfi -i testsrc2=s=64x64:r=10:d={secs}")
 }
 
+/// Sound that is not there from 10 to 25 s.
+const HOLE: &str = "-i @long.flv -map 0:v -map 1:a -af aselect=not(between(t\\,10\\,25)) -t 36";
+
 #[test]
 fn a_long_silence_is_one_in_a_broadcast_too() {
     // A hole and a late start, through which the picture goes on.
-    let hole = "-i @long.flv -map 0:v -map 1:a -af aselect=not(between(t\\,10\\,25)) -t 36";
     for (name, words, silence) in [
-        ("hole.ts", &format!("{} {hole} -c:v mpeg2video -c:a libmp3lame -f mpegts", moving(36)), 10.2..24.8),
-        ("hole.mpg", &format!("{} {hole} -c:v mpeg2video -c:a mp2 -f mpeg", moving(36)), 10.2..24.8),
+        ("hole.ts", &format!("{} {HOLE} -c:v mpeg2video -c:a libmp3lame -f mpegts", moving(36)), 10.2..24.8),
+        ("hole.mpg", &format!("{} {HOLE} -c:v mpeg2video -c:a mp2 -f mpeg", moving(36)), 10.2..24.8),
         (
             "late.ts",
             &format!(
@@ -90,5 +92,18 @@ fn another_programme_has_another_clock() {
         let (_folder, path) = remade("two.ts", &words);
         let secs = length_secs(&path, AudioFormat::Wav);
         assert!((secs - 6.0).abs() < 0.1, "{inputs}: {secs:.3} s");
+    }
+}
+
+/// What a lossy source spends is measured first, up to where the clock jumps.
+#[test]
+fn a_jump_that_was_read_ahead_does_not_hide_what_the_picture_went_through() {
+    let (_one, first) =
+        remade("hole.ts", &format!("{} {HOLE} -c:v mpeg2video -c:a libmp3lame -f mpegts", moving(36)));
+    let (_other, second) = recording("libmp3lame", 200);
+    let both = joined(&[&first, &second]);
+    for format in [AudioFormat::Wav, AudioFormat::Mp3] {
+        let secs = length_secs(both.path(), format);
+        assert!((secs - 42.0).abs() < 0.3, "{format:?}: {secs:.3} s");
     }
 }
