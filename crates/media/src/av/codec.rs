@@ -21,20 +21,22 @@ impl Codec {
         /// Outwards from what was asked for; beyond these it is not the bitrate that libvorbis minds.
         const NEAREST: [f64; 14] = [0.9, 1.1, 0.8, 1.25, 0.7, 1.4, 0.6, 1.6, 0.5, 2.0, 0.35, 3.0, 0.25, 4.0];
         let first = Self::try_open(encoding, source);
-        let (Err(_), AudioFormat::Ogg, Spending::Average(kbps)) =
-            (&first, encoding.format, encoding.spending)
-        else {
-            return first;
+        let (kbps, most_kbps) = match encoding.spending {
+            Spending::Average(kbps) => (kbps, u32::MAX),
+            Spending::Within { kbps, most_kbps } => (kbps, most_kbps),
+            Spending::Constant(_) | Spending::Steps(_) | Spending::Lossless(_) => return first,
         };
-        let near = |factor: f64| (f64::from(kbps) * factor).round() as u32;
+        if first.is_ok() || encoding.format != AudioFormat::Ogg {
+            return first;
+        }
         NEAREST
             .into_iter()
-            .map(|factor| Encoding { spending: Spending::Average(near(factor)), ..*encoding })
-            .find_map(|encoding| Self::try_open(&encoding, source).ok())
+            .map(|factor| (f64::from(kbps) * factor).round() as u32)
+            .filter(|near| *near <= most_kbps)
+            .map(Spending::Average)
             // Less than it can keep to is left to its lowest quality, which spends next to nothing on next to nothing.
-            .or_else(|| {
-                Self::try_open(&Encoding { spending: Spending::Steps(-1.0), ..*encoding }, source).ok()
-            })
+            .chain([Spending::Steps(-1.0)])
+            .find_map(|spending| Self::try_open(&Encoding { spending, ..*encoding }, source).ok())
             .map_or(first, Ok)
     }
 
@@ -60,7 +62,9 @@ impl Codec {
         // Deterministic: the same input gives the same bytes, and no version of a library is written into them.
         context.flags |= flag(sys::AV_CODEC_FLAG_BITEXACT) | flag(sys::AV_CODEC_FLAG_GLOBAL_HEADER);
         match encoding.spending {
-            Spending::Constant(kbps) | Spending::Average(kbps) => context.bit_rate = i64::from(kbps) * 1000,
+            Spending::Constant(kbps) | Spending::Average(kbps) | Spending::Within { kbps, .. } => {
+                context.bit_rate = i64::from(kbps) * 1000;
+            }
             Spending::Steps(quality) => {
                 context.flags |= flag(sys::AV_CODEC_FLAG_QSCALE);
                 context.global_quality = (quality * sys::FF_QP2LAMBDA as f32).round() as c_int;

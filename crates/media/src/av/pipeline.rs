@@ -142,7 +142,9 @@ pub(super) fn finish(
         channels: encoding.channels,
         constant_kbps: match encoding.spending {
             Spending::Constant(kbps) => Some(kbps),
-            Spending::Average(_) | Spending::Steps(_) | Spending::Lossless(_) => None,
+            Spending::Average(_) | Spending::Within { .. } | Spending::Steps(_) | Spending::Lossless(_) => {
+                None
+            }
         },
         method: Method::Encode,
         damaged_packets,

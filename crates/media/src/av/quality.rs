@@ -32,6 +32,13 @@ pub(super) enum Spending {
     Constant(u32),
     /// So many kbit/s on average.
     Average(u32),
+    /// So many on average, and no more than these where that cannot be had.
+    Within {
+        /// kbit/s.
+        kbps: u32,
+        /// kbit/s.
+        most_kbps: u32,
+    },
     /// libvorbis' quality, -1 to 10.
     Steps(f32),
     /// All that it takes; so many bits of a sample.
@@ -104,7 +111,9 @@ pub(super) fn encoding(given: Given, output: &OutputSpec) -> Encoding {
 /// About how many kbit/s that is; `None` where it is lossless.
 pub(super) fn nominal_kbps(encoding: &Encoding) -> Option<f64> {
     match encoding.spending {
-        Spending::Constant(kbps) | Spending::Average(kbps) => Some(f64::from(kbps)),
+        Spending::Constant(kbps) | Spending::Average(kbps) | Spending::Within { kbps, .. } => {
+            Some(f64::from(kbps))
+        }
         Spending::Steps(quality) => Some(vorbis_kbps(quality) * f64::from(encoding.channels) / 2.0),
         Spending::Lossless(_) => None,
     }
@@ -114,13 +123,16 @@ pub(super) fn nominal_kbps(encoding: &Encoding) -> Option<f64> {
 pub(super) fn within(encoding: Encoding, most_kbps: f64) -> Encoding {
     /// An average of packets is met by a bitrate that is listed to within this.
     const EXACT: f64 = 1.01;
-    if nominal_kbps(&encoding).is_none_or(|kbps| kbps <= most_kbps * EXACT) {
-        return encoding;
-    }
     let most = (most_kbps * EXACT).max(1.0) as u32;
+    let is_less = nominal_kbps(&encoding).is_none_or(|kbps| kbps <= most_kbps * EXACT);
     let spending = match (encoding.format, encoding.spending) {
+        // libvorbis may not take it, and the nearest that it takes may be more.
+        (AudioFormat::Ogg, Spending::Average(kbps)) => {
+            Spending::Within { kbps: kbps.min(most), most_kbps: most }
+        }
+        _ if is_less => return encoding,
         (AudioFormat::Mp3, _) => Spending::Constant(mp3_most_kbps(encoding.rate, most)),
-        (AudioFormat::Ogg, _) => Spending::Average(most),
+        (AudioFormat::Ogg, _) => Spending::Within { kbps: most, most_kbps: most },
         // libopus takes an average for an aim, and overshoots it with sound that is hard to encode.
         _ => Spending::Constant(most),
     };
@@ -202,7 +214,7 @@ fn opus_most_kbps(channels: u16) -> u32 {
 #[cfg(test)]
 mod tests {
     use AudioFormat::{Aac, Flac, Mp3, Ogg, Opus, Wav};
-    use Spending::{Average, Constant, Lossless, Steps};
+    use Spending::{Average, Constant, Lossless, Steps, Within};
     use domain::Bitrate;
 
     use super::*;
@@ -296,12 +308,20 @@ mod tests {
             (Mp3, Quality::Low, 1.0, Constant(32)),
             (Aac, Quality::High, 100.0, Constant(101)),
             (Opus, Quality::High, 50.0, Constant(50)),
-            (Ogg, Quality::High, 100.0, Average(101)),
+            (Ogg, Quality::High, 100.0, Within { kbps: 101, most_kbps: 101 }),
             (Ogg, Quality::Low, 100.0, Steps(2.0)),
             (Flac, Quality::Low, 1.0, Lossless(16)),
         ] {
             let encoding = decide(format, quality, None, (44_100, 2, 16));
             assert_eq!(within(encoding, most).spending, expected, "{format:?} {quality:?} within {most}");
+        }
+        for (bitrate, most, kbps, most_kbps) in [("64k", 100.0, 64, 101), ("192k", 100.0, 101, 101)] {
+            let encoding = decide(Ogg, Quality::Low, Some(bitrate), (44_100, 2, 16));
+            assert_eq!(
+                within(encoding, most).spending,
+                Within { kbps, most_kbps },
+                "{bitrate} within {most}"
+            );
         }
     }
 

@@ -25,6 +25,7 @@ fn the_tables_of_quality_are_those_of_the_code() {
                 amount.to_string()
             }
             Spending::Steps(step) => step.to_string(),
+            Spending::Within { .. } => panic!("{format:?} has a bound without a source"),
         });
         assert_eq!(spending[1..5], amounts, "{format:?}");
         let range = format.bitrate_range().map(|(low, high)| format!("{low}k to {high}k"));
