@@ -9,6 +9,7 @@ use ffmpeg_sys_next as sys;
 use sys::AVSampleFormat;
 
 use super::ffi::{AvError, Frame, Layout, Options, Shape, sample_format};
+use super::orders;
 use super::packet::Packet;
 use super::quality::{Encoding, Spending};
 
@@ -54,7 +55,7 @@ impl Codec {
         context.sample_rate = c_int::try_from(encoding.rate).unwrap_or(c_int::MAX);
         context.time_base = sys::AVRational { num: 1, den: context.sample_rate };
         context.sample_fmt = format;
-        context.ch_layout = layout(encoding, source).raw();
+        context.ch_layout = orders::layout(encoding, source).raw();
         context.thread_count = 1;
         if encoding.format == AudioFormat::Flac {
             context.frame_size = FLAC_FRAME;
@@ -162,29 +163,4 @@ fn private_options(encoding: &Encoding) -> &'static [(&'static CStr, &'static CS
         (AudioFormat::Flac, Spending::Lossless(..=16)) => &[(c"lpc_coeff_precision", c"13")],
         _ => &[],
     }
-}
-
-/// The order of channels that the encoder takes. wav and flac can name any, flac in a comment that libav writes and reads
-/// (RFC 9639, 8.6.2); the others have one order for each number.
-pub(super) fn layout(encoding: &Encoding, source: &Layout) -> Layout {
-    let can_name = match encoding.format {
-        AudioFormat::Wav => true,
-        AudioFormat::Flac => source.is_of_loudspeakers(),
-        _ => false,
-    };
-    if can_name && source.channels() == encoding.channels {
-        return source.clone();
-    }
-    let name = match (encoding.channels, encoding.format) {
-        (1, _) => c"mono",
-        (2, _) => c"stereo",
-        (3, _) => c"3.0",
-        (4, AudioFormat::Aac) => c"4.0",
-        (4, _) => c"quad",
-        (5, _) => c"5.0",
-        (6, _) => c"5.1",
-        (7, _) => c"6.1",
-        _ => c"7.1",
-    };
-    Layout::named(name).unwrap_or_else(|_| Layout::usual(encoding.channels))
 }

@@ -12,7 +12,7 @@ use super::levelled::{Levelled, Outcome, unmeasured};
 use super::loudness::{Heard, Level, Meter};
 use super::pipeline::{self, Again, Sink, play};
 use super::playback::Playback;
-use super::{AvLimits, Host, codec, failures, rehear};
+use super::{AvLimits, Host, failures, orders, rehear};
 
 /// Does one extraction.
 pub(super) fn normalize(
@@ -47,7 +47,7 @@ pub(super) fn normalize(
 /// Measures the very samples that the encoder would get.
 fn measure(mut playback: Playback<'_>, output: &OutputSpec) -> Result<Heard, Failure> {
     let encoding = pipeline::decide(&playback, output)?;
-    let layout = codec::layout(&encoding, &pipeline::shape(&playback)?.layout);
+    let layout = orders::layout(&encoding, &pipeline::shape(&playback)?.layout);
     let mut meter = Meter::new(encoding.rate, &layout).map_err(unmeasured)?;
     play(&mut playback, &mut meter, Step::Analyzing)?;
     meter.finish().map_err(unmeasured)
@@ -80,7 +80,7 @@ impl Order<'_> {
     fn rehearse(&mut self, level: Level) -> Result<Outcome, Failure> {
         let mut playback = Playback::open(&mut self.host, self.limits, self.output)?;
         let encoding = pipeline::decide(&playback, self.output)?;
-        let layout = codec::layout(&encoding, &pipeline::shape(&playback)?.layout);
+        let layout = orders::layout(&encoding, &pipeline::shape(&playback)?.layout);
         let nowhere = Nowhere(Meter::takes(encoding.rate, &layout));
         let mut levelled = Levelled::new(encoding.rate, &layout, self.heard, level, nowhere)?;
         play(&mut playback, &mut levelled, Step::Extracting)?;

@@ -16,7 +16,7 @@ use super::progress::Telling;
 use super::quality::{self, Encoding, Given, Spending};
 use super::resample::Resampler;
 use super::tags::Tags;
-use super::{AvLimits, AvOrder, Host, HostGone, Probe, failures, normalize};
+use super::{AvLimits, AvOrder, Host, HostGone, Probe, failures, normalize, orders};
 
 /// Does one extraction.
 pub(super) fn extract(order: AvOrder, host: &mut dyn Host) -> Result<Extracted, Failure> {
@@ -161,7 +161,8 @@ pub(super) fn shape(playback: &Playback<'_>) -> Result<Shape, Failure> {
 /// What the encoder is told.
 pub(super) fn decide(playback: &Playback<'_>, output: &OutputSpec) -> Result<Encoding, Failure> {
     let shape = shape(playback)?;
-    let given = Given { rate: shape.rate, channels: shape.layout.channels(), depth: playback.depth() };
+    let channels = orders::kept(output.format, &shape.layout).channels();
+    let given = Given { rate: shape.rate, channels, depth: playback.depth() };
     let encoding = quality::encoding(given, output);
     Ok(playback.spent_kbps().map_or(encoding, |most_kbps| quality::within(encoding, most_kbps)))
 }

@@ -23,7 +23,7 @@ use self::bounds::{aac_most_kbps, mp3_kbps, mp3_most_kbps, opus_most_kbps, rate}
 pub(super) struct Given {
     /// Hz.
     pub(super) rate: u32,
-    /// How many channels.
+    /// How many channels: to be encoded, no more than the format has an order for.
     pub(super) channels: u16,
     /// Bits of a sample, 16 to 24.
     pub(super) depth: u32,

@@ -1,13 +1,11 @@
 //! Every container and codec in, every format out.
 
-use domain::Span;
 use testkit::samples::PLAYABLE;
 
-use super::copies::exact;
 use super::*;
 
 /// The sound is the same and as long, judged by the ffmpeg command.
-fn check(name: &str, output: OutputSpec, codec: &str) {
+pub(super) fn check(name: &str, output: OutputSpec, codec: &str) {
     let made = extract(name, output);
     let (given, got) = (heard(&sample(name)), heard(made.file.path()));
     assert_eq!(got.codec, codec, "{name}");
@@ -54,94 +52,6 @@ fn every_format_at_every_quality() {
             let is_shallow = matches!(quality, Quality::Low | Quality::Medium);
             let codec = if format == AudioFormat::Wav && is_shallow { "pcm_s16le" } else { codec };
             check("aac.mp4", spec(format, quality), codec);
-        }
-    }
-}
-
-#[test]
-fn surround_stays_where_the_format_has_it() {
-    for (format, codec, channels) in [
-        (AudioFormat::Mp3, "mp3", 2),
-        (AudioFormat::Aac, "aac", 6),
-        (AudioFormat::Flac, "flac", 6),
-        (AudioFormat::Wav, "pcm_s16le", 6),
-        (AudioFormat::Ogg, "vorbis", 6),
-        (AudioFormat::Opus, "opus", 6),
-    ] {
-        check("surround.mkv", spec(format, Quality::Medium), codec);
-        assert_eq!(
-            extract("surround.mkv", spec(format, Quality::Medium)).result.channels,
-            channels,
-            "{format:?}"
-        );
-    }
-}
-
-#[test]
-fn every_number_of_channels_finds_an_encoder() {
-    let folder = tempfile::tempdir().expect("a folder");
-    for channels in 1..=8u16 {
-        let path = folder.path().join(format!("{channels}.wav"));
-        let source = format!("anoisesrc=d=1:a=0.1,aformat=channel_layouts={channels}c");
-        let mut ffmpeg = Command::new("ffmpeg");
-        ffmpeg.args(["-v", "error", "-nostdin", "-f", "lavfi", "-i", &source]);
-        output_of(ffmpeg.args(["-ac", &channels.to_string()]).arg(&path));
-        for format in AudioFormat::ALL {
-            let into = tempfile::NamedTempFile::new().expect("a result's file");
-            let output = spec(format, Quality::Medium);
-            let result = run(&mut FileHost::open(&path), output, AvLimits::default(), into.path());
-            let result =
-                result.unwrap_or_else(|failure| panic!("{channels} channels to {format:?}: {failure}"));
-            let expected = if format == AudioFormat::Mp3 { channels.min(2) } else { channels };
-            assert_eq!(result.channels, expected, "{channels} channels to {format:?}");
-            assert_eq!(probe(into.path()).2, expected, "{channels} channels to {format:?}, by ffprobe");
-        }
-    }
-}
-
-/// What ffprobe says of the order of channels.
-fn order(path: &Path) -> String {
-    let mut ffprobe = Command::new("ffprobe");
-    ffprobe.args(["-v", "error", "-show_entries", "stream=channel_layout", "-of", "csv=p=0"]);
-    String::from_utf8(output_of(ffprobe.arg(path))).expect("text").trim().to_owned()
-}
-
-#[test]
-fn any_order_of_channels_is_lossless_in_flac_and_wav() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("source.wav");
-    let tones: Vec<String> = (1..=8).map(|tone| format!("0.1*sin(2*PI*{tone}00*t)")).collect();
-    for (layout, channels) in [
-        ("2.1", 3),
-        ("3.0", 3),
-        ("4.0", 4),
-        ("3.1", 4),
-        ("4.1", 5),
-        ("5.0(side)", 5),
-        ("5.1", 6),
-        ("5.1(side)", 6),
-        ("hexagonal", 6),
-        ("6.1(front)", 7),
-        ("7.1(wide)", 8),
-    ] {
-        let sound = format!("aevalsrc=exprs={}:c={layout}:s=48000:d=1", tones[..channels].join("|"));
-        let mut ffmpeg = Command::new("ffmpeg");
-        ffmpeg.args(["-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", &sound, "-c:a", "pcm_s24le"]);
-        output_of(ffmpeg.arg(&path));
-        for (format, encoder_threads) in
-            [(AudioFormat::Flac, 1), (AudioFormat::Flac, 2), (AudioFormat::Wav, 1)]
-        {
-            let into = tempfile::NamedTempFile::new().expect("a result's file");
-            // What is as deep as the source is copied to wav, so that a part is asked for.
-            let whole = spec(format, Quality::Extreme);
-            let part = Span { start_secs: 0.0, end_secs: Some(2.0) };
-            let limits = AvLimits { encoder_threads, ..AvLimits::default() };
-            let made =
-                run(&mut FileHost::open(&path), OutputSpec { span: part, ..whole }, limits, into.path());
-            made.unwrap_or_else(|failure| panic!("{layout} to {format:?}: {failure}"));
-            let same = exact(&path) == exact(into.path());
-            assert!(same, "{layout} to {format:?} on {encoder_threads} threads: other samples");
-            assert_eq!(order(&path), order(into.path()), "{layout} to {format:?}");
         }
     }
 }

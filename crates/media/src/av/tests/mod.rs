@@ -2,6 +2,7 @@
 
 mod arriving;
 mod bad;
+mod channels;
 mod copies;
 mod crews;
 mod damage;
