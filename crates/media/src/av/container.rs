@@ -8,8 +8,8 @@ use domain::{Access, Failure};
 use super::ffi::AvError;
 use super::input::Input;
 use super::marks::{
-    MatroskaHead, is_piped_wave, is_scrambled, parse_asf, parse_box, parse_caf, parse_matroska, parse_riff,
-    parse_w64,
+    MatroskaHead, is_piped_wave, is_scrambled, parse_asf, parse_avi, parse_box, parse_caf, parse_matroska,
+    parse_w64, parse_wave,
 };
 use super::skip::Skip;
 use super::track::Track;
@@ -50,7 +50,8 @@ pub(super) fn check_complete(input: &mut Input<'_>, track: &Track) -> Result<boo
                 "asf" => parse_asf(&head),
                 "w64" => parse_w64(&head),
                 "caf" => parse_caf(&head),
-                _ => parse_riff(&head),
+                "wav" => parse_wave(&head),
+                _ => parse_avi(&head),
             };
             let whole = promised.or(input.duration_secs());
             check_length(input, end, whole)
@@ -148,7 +149,7 @@ fn check_index(input: &mut Input<'_>, track: &Track) -> Result<bool, Failure> {
     }
 }
 
-/// The source must reach to where its outermost box ends.
+/// The source must reach to where its outermost box ends, or its sound.
 fn check_length(input: &mut Input<'_>, end: Option<u64>, whole_secs: Option<f64>) -> Result<bool, Failure> {
     let Some(end) = end else { return Ok(false) };
     let size = input.size()?;
@@ -167,7 +168,7 @@ pub(super) fn least_secs(input: &mut Input<'_>, track: &Track) -> Result<Option<
     if input.container() != "avi" {
         return Ok(None);
     }
-    let (_, whole_secs) = parse_riff(&head(input)?);
+    let (_, whole_secs) = parse_avi(&head(input)?);
     Ok(track.duration_secs.zip(whole_secs).map(|(track_secs, whole_secs)| track_secs.min(whole_secs)))
 }
 

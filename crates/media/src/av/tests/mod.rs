@@ -19,6 +19,7 @@ mod skips;
 mod steady;
 mod tagged;
 mod timing;
+mod waves;
 
 use std::fs::File;
 use std::ops::Range;
