@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use domain::{
-    AudioFormat, Bitrate, ExtractOrder, Extracted, Extractor as _, Failure, Fetched, Loudness, OutputSpec,
-    ProgressSink as _, Quality, SpecError, Step,
+    AudioFormat, Bitrate, ExtractOrder, Extracted, Extractor as _, Failure, Fetched, Loudness,
+    LoudnessReport, OutputSpec, ProgressSink as _, Quality, SpecError, Step,
 };
 use engine::CancellationToken;
 use serde::Serialize;
@@ -208,12 +208,8 @@ fn report(plan: &Plan, (made, fetched): &(Extracted, Fetched), as_json: bool) ->
     let line = if as_json {
         to_json(&result)?
     } else {
-        let damage = match made.damaged_packets {
-            0 => String::new(),
-            1 => ", 1 damaged packet left out".to_owned(),
-            packets => format!(", {packets} damaged packets left out"),
-        };
-        format!("{name}: {} bytes, {} s, {}{damage}", result.size, result.duration, result.bitrate)
+        let remarks = remarks(made);
+        format!("{name}: {} bytes, {} s, {}{remarks}", result.size, result.duration, result.bitrate)
     };
     match plan.into {
         Destination::File(_) => print(&line),
@@ -222,4 +218,26 @@ fn report(plan: &Plan, (made, fetched): &(Extracted, Fetched), as_json: bool) ->
             Ok(())
         }
     }
+}
+
+/// What is not as it might be expected.
+fn remarks(made: &Extracted) -> String {
+    let damage = match made.damaged_packets {
+        0 => String::new(),
+        1 => ", 1 damaged packet left out".to_owned(),
+        packets => format!(", {packets} damaged packets left out"),
+    };
+    let loudness = match made.loudness {
+        Some(LoudnessReport::Unmeasurable) => {
+            ", not normalised: silence, or less than 400 ms of sound, has no loudness".to_owned()
+        }
+        Some(LoudnessReport::Normalized { shortfall_lu, .. }) if shortfall_lu > 0.0 => {
+            format!(", {shortfall_lu:.1} LU short")
+        }
+        _ => String::new(),
+    };
+    let parts: Vec<&str> = made.metadata_left_out.iter().map(|part| part.as_str()).collect();
+    let metadata =
+        if parts.is_empty() { String::new() } else { format!(", without {}", parts.join(" and ")) };
+    [damage, loudness, metadata].concat()
 }

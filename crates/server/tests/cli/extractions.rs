@@ -78,6 +78,34 @@ fn damage_is_said() {
 }
 
 #[test]
+fn what_was_asked_for_and_not_done_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("tone.wav"), tone()).expect("a file");
+    std::fs::copy(testkit::samples::sample("silence.wav"), folder.path().join("silence.wav"))
+        .expect("a file");
+    std::fs::write(folder.path().join("wordy.wav"), titled(&"x".repeat(70_000))).expect("a file");
+    for (name, options, said) in [
+        ("tone.wav", &["--normalize"][..], None),
+        ("silence.wav", &["--normalize"], Some(", not normalised: silence, or ")),
+        // The gain stops 3 dB above what the ceiling leaves room for.
+        ("tone.wav", &["--loudness", "-5", "--true-peak", "-9"], Some(" LU short")),
+        ("wordy.wav", &["--preserve-metadata"], Some(", without tags")),
+        ("tone.wav", &["--preserve-metadata"], None),
+    ] {
+        let output = run(folder.path(), &[&["extract", name, "-o", "a.flac"], options].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let line = text(&output.stdout);
+        let rest = line
+            .trim_end()
+            .split_once(" s, ")
+            .and_then(|(_, rest)| rest.split_once('k'))
+            .map(|(_, rest)| rest);
+        let remarks = rest.unwrap_or_else(|| panic!("{line}"));
+        assert!(said.map_or(remarks.is_empty(), |said| remarks.contains(said)), "{name} {options:?}: {line}");
+    }
+}
+
+#[test]
 fn an_extraction_takes_the_part_that_was_asked_for() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("tone.wav"), tone()).expect("a file");
@@ -95,11 +123,7 @@ fn an_extraction_takes_the_part_that_was_asked_for() {
 #[test]
 fn metadata_is_carried_over_where_that_is_asked_for() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut tag = tone();
-    tag.extend_from_slice(b"LIST\x12\0\0\0INFOINAM\x06\0\0\0Title\0");
-    let whole = u32::try_from(tag.len() - 8).expect("small").to_le_bytes();
-    tag[4..8].copy_from_slice(&whole);
-    std::fs::write(folder.path().join("tone.wav"), tag).expect("a file");
+    std::fs::write(folder.path().join("tone.wav"), titled("Title")).expect("a file");
     for (options, is_there) in [(&["--preserve-metadata"][..], true), (&[], false)] {
         let output = run(folder.path(), &[&["extract", "tone.wav", "-o", "tone.flac"], options].concat());
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -335,6 +359,19 @@ fn a_terminal_gets_a_bar_with_speed_and_time_left_and_stops_at_ctrl_c() {
     assert!(shown.contains("audio-extract: interrupted"), "{shown}");
     assert_eq!(names_in(folder.path()), ["long.wav", "said"], "what was half made is gone");
     assert_eq!(std::fs::read(folder.path().join("said")).expect("what stdout got"), b"");
+}
+
+/// The tone with a title behind it.
+fn titled(title: &str) -> Vec<u8> {
+    let title = [title.as_bytes(), if title.len().is_multiple_of(2) { &[0; 2][..] } else { &[0] }].concat();
+    let size = |bytes: usize| u32::try_from(bytes).expect("small").to_le_bytes();
+    let mut wav = tone();
+    wav.extend(
+        [b"LIST".as_slice(), &size(title.len() + 12), b"INFOINAM", &size(title.len()), &title].concat(),
+    );
+    let whole = size(wav.len() - 8);
+    wav[4..8].copy_from_slice(&whole);
+    wav
 }
 
 /// A second of 440 Hz in a mono wav.
