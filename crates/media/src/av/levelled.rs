@@ -12,6 +12,8 @@ use super::resample::Resampler;
 /// A level, and where the samples go from there.
 pub(super) struct Levelled<S> {
     level: Level,
+    /// What comes of it where nothing is limited.
+    expected: MeasuredLoudness,
     shape: Shape,
     limiter: Option<Limiter>,
     onward: Onward<S>,
@@ -26,7 +28,7 @@ pub(super) struct Outcome {
 }
 
 struct Onward<S> {
-    /// Listens where what comes of the level cannot be told beforehand.
+    /// Listens where peaks are limited: what comes of that cannot be told beforehand.
     meter: Option<Meter>,
     converter: Resampler,
     sink: S,
@@ -44,27 +46,26 @@ impl<S: Sink> Levelled<S> {
         let shape = Meter::takes(rate, layout);
         let ceiling = level.ceiling();
         let limiter = ceiling.map(|ceiling| Limiter::new(&shape, level.gain(), ceiling, heard.peaks.clone()));
-        let listens = ceiling.is_some() || level.is_gated();
-        let meter = listens.then(|| Meter::new(rate, layout));
+        let meter = ceiling.map(|_| Meter::new(rate, layout));
         let onward = Onward {
             meter: meter.transpose().map_err(unmeasured)?,
             converter: Resampler::new(sink.shape().clone()),
             sink,
         };
         let limiter = limiter.transpose().map_err(|cause| failures::internal("the limiter", cause))?;
-        Ok(Self { level, shape, limiter, onward })
+        Ok(Self { level, expected: level.expected(heard), shape, limiter, onward })
     }
 
     /// Gives out what was held back, and says what came of it.
     pub(super) fn finish(self) -> Result<(Outcome, S), Failure> {
-        let Self { level, limiter, mut onward, .. } = self;
+        let Self { expected, limiter, mut onward, .. } = self;
         let limited = limiter.map(|limiter| limiter.finish(&mut |frame| onward.take(frame)));
         let lowest = limited.transpose().map_err(|cause| onward.sink.failure(cause))?.unwrap_or(1.0);
         let Onward { meter, mut converter, mut sink } = onward;
         converter.finish(|samples| sink.take(samples)).map_err(|cause| sink.failure(cause))?;
         let heard = meter.map(Meter::finish).transpose().map_err(unmeasured)?;
         let measured = heard.as_ref().and_then(Heard::measured);
-        Ok((Outcome { after: measured.unwrap_or_else(|| level.expected()), lowest }, sink))
+        Ok((Outcome { after: measured.unwrap_or(expected), lowest }, sink))
     }
 }
 

@@ -11,9 +11,6 @@ const MOST_LIMITING_DB: f64 = 3.0;
 const MARGIN_DB: f64 = 0.05;
 /// A target that is met to within this is reached, LU. Meters may differ by a tenth (EBU Tech 3341).
 const NEAR_LU: f64 = 0.2;
-/// Below this, LUFS, the gain changes what counts: blocks below -70 LUFS do not, and others that are up to 10 LU below the
-/// mean do (BS.1770-4), which itself is 20 LU below the loudness where a hundredth of the blocks is all that is loud.
-const GATED_LUFS: f64 = -40.0;
 /// So often the gain is corrected for what limiting took of the loudness. Each time most of the rest is gone.
 const MOST_CORRECTIONS: u32 = 4;
 /// So often the limiter's ceiling is lowered for peaks that came out above theirs. Then nothing is limited: that keeps
@@ -39,7 +36,14 @@ impl Level {
         let ceiling_db = target.true_peak_dbtp - MARGIN_DB;
         let level = Self { target, before, gain_db: 0.0, ceiling_db, corrections: 0, lowerings: 0 };
         let gain_db = target.integrated_lufs - before.integrated_lufs;
-        Some(Self { gain_db: gain_db.min(level.most_gain_db()), ..level })
+        let mut level = Self { gain_db: gain_db.min(level.most_gain_db()), ..level };
+        // What comes of the gain alone is known beforehand.
+        while level.ceiling().is_none()
+            && let Some(better) = level.corrected(level.expected(heard))
+        {
+            level = better;
+        }
+        Some(level)
     }
 
     /// The gain beyond which peaks would be taken down by more than they may.
@@ -62,15 +66,10 @@ impl Level {
         (self.gain_db > self.headroom_db()).then(|| factor(self.ceiling_db))
     }
 
-    /// Whether what comes of the gain alone must be heard: other blocks may count than before.
-    pub(in super::super) fn is_gated(&self) -> bool {
-        self.before.integrated_lufs.min(self.target.integrated_lufs) < GATED_LUFS
-    }
-
-    /// What comes of the gain alone, where the same blocks count.
-    pub(in super::super) fn expected(&self) -> MeasuredLoudness {
+    /// What comes of the gain alone.
+    pub(in super::super) fn expected(&self, heard: &Heard) -> MeasuredLoudness {
         MeasuredLoudness {
-            integrated_lufs: self.before.integrated_lufs + self.gain_db,
+            integrated_lufs: heard.blocks.loudness(self.gain_db),
             true_peak_dbtp: self.before.true_peak_dbtp + self.gain_db,
         }
     }
@@ -92,7 +91,7 @@ impl Level {
         // What the part of the gain that is limited has brought so far. The next part brings less, so that the target
         // is approached from below.
         let limited = self.gain_db - self.headroom_db();
-        let brought = limited - (self.expected().integrated_lufs - after.integrated_lufs);
+        let brought = limited - (self.before.integrated_lufs + self.gain_db - after.integrated_lufs);
         let yielded = if limited > 0.0 { (brought / limited).clamp(0.25, 1.0) } else { 1.0 };
         let gain_db = (self.gain_db + missing / yielded).min(self.most_gain_db());
         Some(Self { gain_db, corrections: self.corrections + 1, ..*self })
@@ -133,8 +132,8 @@ impl Heard {
     /// `None` for silence, for less than can be measured, and for what is no number.
     pub(in super::super) fn measured(&self) -> Option<MeasuredLoudness> {
         let highest = self.peaks.iter().copied().fold(0.0, f32::max);
-        let measured =
-            MeasuredLoudness { integrated_lufs: self.integrated_lufs, true_peak_dbtp: decibels(highest) };
+        let integrated_lufs = self.blocks.loudness(0.0);
+        let measured = MeasuredLoudness { integrated_lufs, true_peak_dbtp: decibels(highest) };
         let is_number = measured.integrated_lufs.is_finite() && measured.true_peak_dbtp.is_finite();
         is_number.then_some(measured)
     }
@@ -151,13 +150,17 @@ pub(in super::super) fn decibels(factor: f32) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gate::Blocks;
     use super::*;
 
     const TARGET: Loudness = Loudness { integrated_lufs: -16.0, true_peak_dbtp: -1.0 };
 
+    fn heard(blocks: &[(usize, f64)], peak_db: f64) -> Heard {
+        Heard { blocks: Blocks::of(blocks), peaks: [0.0, factor(peak_db)].into() }
+    }
+
     fn level(integrated_lufs: f64, peak_db: f64) -> Level {
-        let heard = Heard { integrated_lufs, peaks: [0.0, factor(peak_db)].into() };
-        Level::of(&heard, TARGET).expect("something to measure")
+        Level::of(&heard(&[(1, integrated_lufs)], peak_db), TARGET).expect("something to measure")
     }
 
     #[test]
@@ -179,23 +182,35 @@ mod tests {
     }
 
     #[test]
-    fn what_the_gate_may_let_in_or_out_is_heard() {
-        for (integrated, target, is_gated) in
-            [(-39.0, -16.0, false), (-41.0, -16.0, true), (-20.0, -39.0, false), (-20.0, -41.0, true)]
-        {
-            let heard = Heard { integrated_lufs: integrated, peaks: [0.001].into() };
-            let level = Level::of(&heard, Loudness { integrated_lufs: target, true_peak_dbtp: -1.0 });
-            assert_eq!(level.map(|level| level.is_gated()), Some(is_gated), "{integrated} to {target}");
+    fn what_the_gate_lets_in_or_out_is_reckoned_with() {
+        for (name, blocks, peak_db, target, gain_db, is_limited) in [
+            ("nothing changes", &[(10, -20.0), (10, -50.0)][..], -30.0, -16.0, 4.0, false),
+            // After 22 dB the floor counts, for far more than what is loud.
+            ("a floor comes in", &[(36, -38.0), (36_000, -75.0)], -30.0, -16.0, 31.95, true),
+            ("what was quiet drops out", &[(10, -30.0), (10, -36.0)], -10.0, -67.0, -37.0, false),
+        ] {
+            let heard = heard(blocks, peak_db);
+            let target = Loudness { integrated_lufs: target, true_peak_dbtp: -1.0 };
+            let level = Level::of(&heard, target).expect("something to measure");
+            assert!((level.gain_db - gain_db).abs() < 0.05, "{name}: {level:?}");
+            assert_eq!(level.ceiling().is_some(), is_limited, "{name}");
+            let missing = target.integrated_lufs - level.expected(&heard).integrated_lufs;
+            assert_eq!(missing.abs() < NEAR_LU, !is_limited, "{name}: {missing} LU are missing");
         }
     }
 
     #[test]
     fn what_cannot_be_measured_has_no_level() {
-        for (integrated_lufs, peak) in
-            [(f64::NEG_INFINITY, 0.5), (-20.0, 0.0), (f64::NAN, 0.5), (-20.0, f32::INFINITY)]
-        {
-            assert_eq!(Level::of(&Heard { integrated_lufs, peaks: [peak].into() }, TARGET), None);
+        for (lufs, peak_db) in [
+            (f64::NEG_INFINITY, -6.0),
+            (-71.0, -60.0),
+            (-20.0, f64::NEG_INFINITY),
+            (f64::NAN, -6.0),
+            (-20.0, f64::INFINITY),
+        ] {
+            assert_eq!(Level::of(&heard(&[(1, lufs)], peak_db), TARGET), None, "{lufs} LUFS, {peak_db} dBTP");
         }
+        assert_eq!(Level::of(&heard(&[], -6.0), TARGET), None, "less than a block");
     }
 
     #[test]
@@ -237,8 +252,9 @@ mod tests {
             let last = last.expect("a lower one each time");
             assert_eq!(last.ceiling(), None, "nothing is limited: {last:?}");
             assert!((last.gain_db - 1.95).abs() < 1e-5, "all that the ceiling leaves room for: {last:?}");
-            assert_eq!(last.corrected(last.expected()), None, "it ends, although it is too quiet");
-            let report = last.report(last.expected(), 1.0, None);
+            let expected = last.expected(&heard(&[(1, -20.0)], -3.0));
+            assert_eq!(last.corrected(expected), None, "it ends, although it is too quiet");
+            let report = last.report(expected, 1.0, None);
             let LoudnessReport::Normalized { limited_db, shortfall_lu, .. } = report else {
                 panic!("it was normalised");
             };

@@ -6,6 +6,7 @@ use ebur128::{Channel, EbuR128, Mode};
 use ffmpeg_sys_next::{AVChannel, AVSampleFormat};
 
 use super::super::ffi::{AvError, Frame, Layout, Shape};
+use super::gate::Blocks;
 use super::peaks::PeakMeter;
 use super::planes::planes;
 
@@ -14,14 +15,19 @@ pub(super) const STRETCH: usize = 4096;
 
 /// Listens to planar float, and measures.
 pub(in super::super) struct Meter {
-    loudness: EbuR128,
+    /// Weighs channels and frequencies.
+    weighing: EbuR128,
+    /// Samples until the next block ends, and from each block's end to the next one's.
+    until_block: usize,
+    step: usize,
+    blocks: Blocks,
     peaks: PeakMeter,
 }
 
 /// What was measured.
 pub(in super::super) struct Heard {
-    /// LUFS; minus infinity for silence, or less than one block of 400 ms.
-    pub(super) integrated_lufs: f64,
+    /// None of less than 400 ms.
+    pub(super) blocks: Blocks,
     /// Of each stretch, as [`PeakMeter::finish`] says.
     pub(in super::super) peaks: Rc<[f32]>,
 }
@@ -31,11 +37,14 @@ impl Meter {
     pub(in super::super) fn new(rate: u32, layout: &Layout) -> Result<Self, AvError> {
         let failed = |_| AvError::MEMORY;
         let channels = u32::from(layout.channels());
-        let mut loudness = EbuR128::new(channels, rate, Mode::I).map_err(failed)?;
+        let mut weighing = EbuR128::new(channels, rate, Mode::M).map_err(failed)?;
         for (index, role) in (0..).zip(layout.roles()) {
-            loudness.set_channel(index, weight(role)).map_err(failed)?;
+            weighing.set_channel(index, weight(role)).map_err(failed)?;
         }
-        Ok(Self { loudness, peaks: PeakMeter::new(rate, layout)? })
+        // What the crate takes for 100 ms.
+        let step = (rate as usize + 5) / 10;
+        let peaks = PeakMeter::new(rate, layout)?;
+        Ok(Self { weighing, until_block: 4 * step, step, blocks: Blocks::default(), peaks })
     }
 
     /// What samples it takes, of this rate and order of channels.
@@ -50,14 +59,25 @@ impl Meter {
 
     /// Listens to samples of its shape.
     pub(in super::super) fn push(&mut self, frame: &Frame) -> Result<(), AvError> {
-        self.loudness.add_frames_planar_f32(&planes(frame)?).map_err(|_| AvError::MEMORY)?;
+        let given = planes(frame)?;
+        let (mut from, whole) = (0, frame.samples() as usize);
+        while from < whole {
+            let upto = whole.min(from + self.until_block);
+            let piece: Vec<&[f32]> = given.iter().map(|plane| &plane[from..upto]).collect();
+            self.weighing.add_frames_planar_f32(&piece).map_err(|_| AvError::MEMORY)?;
+            self.until_block -= upto - from;
+            if self.until_block == 0 {
+                self.blocks.push(self.weighing.loudness_momentary().map_err(|_| AvError::MEMORY)?);
+                self.until_block = self.step;
+            }
+            from = upto;
+        }
         self.peaks.push(frame)
     }
 
     /// What was measured.
     pub(in super::super) fn finish(self) -> Result<Heard, AvError> {
-        let integrated_lufs = self.loudness.loudness_global().map_err(|_| AvError::MEMORY)?;
-        Ok(Heard { integrated_lufs, peaks: self.peaks.finish()?.into() })
+        Ok(Heard { blocks: self.blocks, peaks: self.peaks.finish()?.into() })
     }
 }
 

@@ -121,6 +121,18 @@ fn the_target_is_met_below_the_ceiling_or_the_gain_stops_and_says_so() {
     assert_eq!(kinds.len(), 3, "not limited, limited, stopped: {kinds:?}");
 }
 
+/// A short tone over a floor that is below the meter's gate, and after the gain above it: then it is most of what counts.
+#[test]
+fn a_floor_that_comes_past_the_gate_is_no_reason_to_deny_a_miss() {
+    let level = "if(between(t\\,100\\,100.5)\\,0.01997\\,0.000432)";
+    let words = format!("-f lavfi -i aevalsrc={level}*sin(2*PI*997*t):s=16000:d=300 -c:a pcm_s24le");
+    let (_folder, path) = remade("floor.wav", &words);
+    let target = Loudness::default();
+    let made = extract_file(&path, normalized(AudioFormat::Wav, target));
+    assert!((-40.0..-38.0).contains(&report(&made).before.integrated_lufs), "{:?}", made.result.loudness);
+    assert_eq!(check("floor.wav", &made, target), (true, true), "{:?}", made.result.loudness);
+}
+
 #[test]
 fn only_peaks_are_taken_down_and_every_sample_stays_where_it_is() {
     let plain = extract("peaky.wav", spec(AudioFormat::Wav, Quality::Extreme));
