@@ -43,16 +43,21 @@ pub(super) fn encode(tags: &Tags) -> Result<Vec<u8>, AvError> {
     encoded.map(|()| bytes).map_err(|_| AvError::STOP)
 }
 
-/// The year and the day have a frame each, in digits; any other date is a text.
+/// The year, the day and the minute have a frame each, in digits; any other date is a text.
 fn dates(text: &str) -> Vec<(&'static str, String)> {
     let digits =
         |part: &str, count: usize| part.len() == count && part.bytes().all(|byte| byte.is_ascii_digit());
-    let day = text.split(['T', ' ']).next().unwrap_or_default();
+    let (day, time) = text.split_once(['T', ' ']).unwrap_or((text, ""));
     let parts: Vec<&str> = day.split('-').collect();
     match parts[..] {
         [year] if digits(year, 4) => vec![("TYER", year.to_owned())],
         [year, month, day] if digits(year, 4) && digits(month, 2) && digits(day, 2) => {
-            vec![("TYER", year.to_owned()), ("TDAT", format!("{day}{month}"))]
+            let minute = match time.split(':').collect::<Vec<_>>()[..] {
+                [hour, minute, ..] => [hour, minute.get(..2).unwrap_or_default()].concat(),
+                _ => String::new(),
+            };
+            let minute = Some(("TIME", minute)).filter(|(_, minute)| digits(minute, 4));
+            [("TYER", year.to_owned()), ("TDAT", format!("{day}{month}"))].into_iter().chain(minute).collect()
         }
         [year, ..] if digits(year, 4) => vec![("TYER", year.to_owned()), ("TRDA", text.to_owned())],
         _ => vec![("TRDA", text.to_owned())],
@@ -89,10 +94,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_is_a_year_a_day_or_a_text() {
+    fn a_date_is_a_year_a_day_a_minute_or_a_text() {
         let both = |year: &str, day: &str| vec![("TYER", year.to_owned()), ("TDAT", day.to_owned())];
         assert_eq!(dates("2024-05-17"), both("2024", "1705"));
-        assert_eq!(dates("2024-05-17T10:00:00Z"), both("2024", "1705"));
+        for (text, minute) in
+            [("2024-05-17T10:09:58Z", "1009"), ("2024-05-17 23:04", "2304"), ("2024-05-17T07:30Z", "0730")]
+        {
+            let expected = [both("2024", "1705"), vec![("TIME", minute.to_owned())]].concat();
+            assert_eq!(dates(text), expected, "{text}");
+        }
+        for odd in ["2024-05-17T", "2024-05-17 noon", "2024-05-17T1:2", "2024-05-17Tab:cd", "2024-05-17T10:é"]
+        {
+            assert_eq!(dates(odd), both("2024", "1705"), "{odd}");
+        }
         assert_eq!(dates("2024"), [("TYER", "2024".to_owned())]);
         assert_eq!(dates("2024-05"), [("TYER", "2024".to_owned()), ("TRDA", "2024-05".to_owned())]);
         assert_eq!(dates("May 2024"), [("TRDA", "May 2024".to_owned())]);
