@@ -13,7 +13,7 @@ pub(super) struct ChoiceArgs {
     /// Begin here, in seconds
     #[arg(long, value_name = "SECONDS")]
     start: Option<f64>,
-    /// End here, in seconds from the start of the source
+    /// End here, in seconds from the start of the source, or with the source if that is sooner
     #[arg(long, value_name = "SECONDS")]
     end: Option<f64>,
     /// 1 or 2; without it, as many as the source has
