@@ -1,8 +1,8 @@
 //! Channels: kept where the format has an order for them, mixed where not, and never made up.
 
-use domain::Span;
+use domain::{Method, Span};
 
-use super::copies::{exact, extract_file};
+use super::copies::{exact, extract_file, remade};
 use super::formats::check;
 use super::*;
 
@@ -155,6 +155,22 @@ fn any_order_of_channels_is_lossless_in_flac_and_wav() {
             let same = exact(&path) == exact(into.path());
             assert!(same, "{layout} to {format:?} on {encoder_threads} threads: other samples");
             assert_eq!(order(&path), order(into.path()), "{layout} to {format:?}");
+        }
+    }
+}
+
+#[test]
+fn a_copy_keeps_the_order_of_channels() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wav = folder.path().join("source.wav");
+    for layout in ["2.1", "4.1", "5.1(side)", "hexagonal", "7.1(wide)"] {
+        tones(&wav, layout);
+        let (_folder, flac) = remade("source.flac", &format!("-i {} -c:a flac", wav.display()));
+        for (path, format) in [(&wav, AudioFormat::Wav), (&flac, AudioFormat::Flac)] {
+            let made = extract_file(path, spec(format, Quality::Extreme));
+            assert_eq!(made.result.method, Method::Copy, "{layout} in {format:?}");
+            assert_eq!(order(path), order(made.file.path()), "{layout} in {format:?}");
+            assert!(exact(path) == exact(made.file.path()), "{layout} in {format:?}: other samples");
         }
     }
 }
