@@ -1,4 +1,4 @@
-//! Which hosts are asked: redirects, credentials, names, the guard on each hop.
+//! Which hosts are asked: credentials, names, the guard on each hop. Where redirects lead is in [`crate::source_redirects`].
 
 use std::sync::Arc;
 
@@ -6,60 +6,9 @@ use domain::{AddressPolicy, Retry, SourceOpener, WebUrl};
 use testkit::host::{Host, Reply, Step};
 
 use crate::kit::{
-    Names, config, details, egress, egress_with, failure_of, open, open_with, read_all, spec, spec_with,
+    Names, config, details, egress, egress_with, failure_of, open_with, read_all, spec, spec_with,
 };
-
-fn to(location: &str) -> Reply {
-    Reply::new(302, &[("location", location)], b"")
-}
-
-#[tokio::test]
-async fn three_redirects_are_followed_and_a_fourth_is_not() {
-    let host = Host::start(|seen| match seen.target.as_str() {
-        "/4" => to("/3"),
-        "/3" => Reply::new(307, &[("location", "2")], b""),
-        "/2" => Reply::new(308, &[("location", "/1?x=y#z")], b""),
-        "/1?x=y" => Reply::new(301, &[("location", "/file")], b"moved"),
-        "/loop" => to("/loop"),
-        "/nowhere" => Reply::new(302, &[], b""),
-        "/ftp" => to("ftp://example.com/"),
-        _ => Reply::file(seen, b"the file", &[]),
-    })
-    .await;
-    let source = open(&host.url("/3")).await.expect("three redirects");
-    assert_eq!(read_all(&*source).await, Ok(b"the file".to_vec()));
-    assert_eq!(source.fetched().requests, 4);
-    for (path, told) in [
-        ("/4", "there are more than 3"),
-        ("/loop", "there are more than 3"),
-        ("/nowhere", "it leads nowhere"),
-        ("/ftp", "the scheme is `ftp`"),
-    ] {
-        let failure = failure_of(config(), &host.url(path)).await;
-        assert!(details(&failure).contains(told), "{path}: {failure}");
-        assert_eq!(failure.retry, Retry::Never);
-    }
-}
-
-#[tokio::test]
-async fn a_redirect_may_be_written_in_any_letters() {
-    let host = Host::start(|seen| match seen.target.as_str() {
-        "/start" => to("/vidéo/日本.mp4?q=ü"),
-        "/vid%C3%A9o/%E6%97%A5%E6%9C%AC.mp4?q=%C3%BC" => Reply::file(seen, b"the file", &[]),
-        "/forbidden" => to("http://１０.0.0.1/é"),
-        _ => Reply::new(404, &[], b""),
-    })
-    .await;
-    let source = open(&host.url("/start")).await.expect("a redirect in UTF-8");
-    assert_eq!(read_all(&*source).await, Ok(b"the file".to_vec()));
-    let failure = failure_of(config(), &host.url("/forbidden")).await;
-    assert_eq!(failure.public.message, "Use a source URL that is reachable on the public internet.");
-    let latin =
-        Host::start(|_| Reply::raw(b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: /\xe9\r\n\r\n"))
-            .await;
-    let failure = failure_of(config(), &latin.url("/")).await;
-    assert!(details(&failure).contains("it leads nowhere"), "{failure}");
-}
+use crate::source_redirects::to;
 
 #[tokio::test]
 async fn each_redirect_passes_the_guard() {
@@ -166,49 +115,6 @@ async fn headers_that_say_how_we_speak_are_not_the_customers() {
         assert_eq!(failure.retry, Retry::Never);
         assert!(details(&failure).contains(name), "{failure}");
         assert!(!failure.to_string().contains(value) || value == "x", "{failure}");
-    }
-}
-
-#[tokio::test]
-async fn an_expired_redirect_is_asked_for_again() {
-    let file = vec![7; 2_000_000];
-    let served = file.clone();
-    let host = Host::start(move |seen| match (seen.target.as_str(), seen.number) {
-        ("/start", 0) => to("/signed?1"),
-        ("/start", _) => to("/signed?2"),
-        ("/signed?1", 1) | ("/signed?2", _) => Reply::file(seen, &served, &[]),
-        _ => Reply::new(403, &[], b"expired"),
-    })
-    .await;
-    let source = open(&host.url("/start")).await.expect("a source");
-    assert_eq!(source.read_at(1_000_000, 5).await, Ok(vec![7; 5]));
-    let targets: Vec<_> = host.seen().into_iter().map(|seen| seen.target).collect();
-    assert_eq!(targets, ["/start", "/signed?1", "/signed?1", "/start", "/signed?2"]);
-}
-
-#[tokio::test]
-async fn a_redirect_that_leads_elsewhere_once_its_first_place_fails_is_asked_for_again() {
-    // Whoever is busy has had a try; whoever is not there has not even been asked.
-    for (is_there, retries) in [(true, 1), (false, 0)] {
-        let file = vec![7; 2_000_000];
-        let (old, new) = (file.clone(), file.clone());
-        let first = Host::start(move |seen| match seen.number {
-            0 => Reply::file(seen, &old, &[("connection", "close")]).then(Step::Close),
-            _ => Reply::new(503, &[], b""),
-        })
-        .await;
-        let second = Host::start(move |seen| Reply::file(seen, &new, &[])).await;
-        let places = [first.url("/"), second.url("/")];
-        let start = Host::start(move |seen| to(&places[seen.number.min(1)])).await;
-        let mut config = config();
-        config.source.retries = retries;
-        let source = open_with(config, &start.url("/")).await.expect("a source");
-        if !is_there {
-            first.stop().await;
-        }
-        assert_eq!(source.read_at(1_000_000, 5).await, Ok(vec![7; 5]), "{is_there}");
-        assert!(read_all(&*source).await.expect("the file") == file, "{is_there}");
-        assert_eq!(start.seen().len(), 2, "{is_there}: what answers is asked at once");
     }
 }
 
