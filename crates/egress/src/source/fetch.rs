@@ -142,6 +142,8 @@ impl Fetcher {
         let is_redirected = start != self.original;
         match self.follow(start, range, if_range).await {
             Err(error) if is_redirected && error.is_of_place() => {
+                // It is not asked again, whatever the original URL says now.
+                self.set_location(self.original.clone());
                 self.follow(self.original.clone(), range, if_range).await
             }
             Err(error) if is_redirected && error.is_transient() => {

@@ -3,7 +3,7 @@
 use domain::Retry;
 use testkit::host::{Host, Reply, Step};
 
-use crate::kit::{config, details, failure_of, open, open_with, read_all};
+use crate::kit::{config, content, details, failure_of, open, open_with, read_all};
 
 pub(crate) fn to(location: &str) -> Reply {
     Reply::new(302, &[("location", location)], b"")
@@ -98,4 +98,28 @@ async fn a_redirect_that_leads_elsewhere_once_its_first_place_fails_is_asked_for
         assert!(read_all(&*source).await.expect("the file") == file, "{is_there}");
         assert_eq!(start.seen().len(), 2, "{is_there}: what answers is asked at once");
     }
+}
+
+#[tokio::test]
+async fn a_place_that_is_gone_is_not_asked_again_while_the_source_is_busy() {
+    let file = content(2_000_000);
+    let (old, new) = (file.clone(), file.clone());
+    let first = Host::start(move |seen| match seen.number {
+        0 => Reply::file(seen, &old, &[]),
+        _ => Reply::new(404, &[], b""),
+    })
+    .await;
+    let second = Host::start(move |seen| Reply::file(seen, &new, &[])).await;
+    let places = [first.url("/"), second.url("/")];
+    let start = Host::start(move |seen| match seen.number {
+        0 => to(&places[0]),
+        1 | 2 => Reply::new(503, &[], b""),
+        _ => to(&places[1]),
+    })
+    .await;
+    let mut config = config();
+    config.source.max_connections = 1;
+    let source = open_with(config, &start.url("/")).await.expect("a source");
+    assert!(read_all(&*source).await.expect("the file") == file);
+    assert_eq!((first.seen().len(), start.seen().len()), (2, 4), "what is gone is gone");
 }
