@@ -14,6 +14,7 @@ mod error;
 mod fetch;
 mod kept;
 mod link;
+mod location;
 mod multipart;
 mod part;
 mod patience;
@@ -159,7 +160,7 @@ impl HttpSources {
             First::Other(answer) => match ContentRange::of(&answer.headers) {
                 // No first byte can be served of a file without bytes.
                 Some(ContentRange::Unsatisfied { length: 0 }) => {
-                    let pinned = Pinned { version: Version::Unknown, length: 0 };
+                    let pinned = Pinned { host: answer.host, version: Version::Unknown, length: 0 };
                     Ok(self.ranged(fetcher, pinned, Link::new(&self.config), Vec::new()).await)
                 }
                 _ => self.open_without_range(fetcher).await,
@@ -189,7 +190,7 @@ impl HttpSources {
             Some(_) => return Err(FetchError::WrongRange),
         };
         self.check_length(length)?;
-        let pinned = Pinned { version: Version::of(&answer.headers), length };
+        let pinned = Pinned { host: answer.host.clone(), version: Version::of(&answer.headers), length };
         let plan = Plan::whole(length.min(FIRST_BYTES));
         let (mut head, began) = (Vec::new(), Instant::now());
         let batch = Batch::first(&plan, 0..plan.len(), &Policy::ALL);

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use domain::{AddressRefused, Failure, FailureCode, Retry};
+use url::Origin;
 
 use super::multipart::BadParts;
 use super::playlist::PlaylistError;
@@ -38,6 +39,8 @@ pub(crate) enum FetchError {
     TooMuchRead { max_bytes: u64 },
     #[error("another version than at first")]
     Changed,
+    #[error("another version than at another host")]
+    Elsewhere,
     #[error("another range than was asked for")]
     WrongRange,
     #[error(transparent)]
@@ -70,6 +73,11 @@ pub(crate) enum RedirectError {
 }
 
 impl FetchError {
+    /// What it means that the answers of these two hosts are of different versions of one file.
+    pub(crate) fn other_version(first: &Origin, later: &Origin) -> Self {
+        if first == later { Self::Changed } else { Self::Elsewhere }
+    }
+
     /// Whether another try, now or in another attempt of the job, may end differently.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
@@ -86,8 +94,18 @@ impl FetchError {
             Self::Spool(_) | Self::SpoolFull => true,
             Self::Refused(_) | Self::Header(_) | Self::TotalTime(_) | Self::Redirect(_) => false,
             Self::Encoded | Self::TooLarge { .. } | Self::TooMuchRead { .. } => false,
-            Self::Changed | Self::WrongRange | Self::Parts(_) | Self::Pipe(_) | Self::Playlist(_) => false,
+            Self::Changed | Self::Elsewhere | Self::WrongRange | Self::Parts(_) => false,
+            Self::Pipe(_) | Self::Playlist(_) => false,
             Self::Segment { cause, .. } => cause.is_transient(),
+        }
+    }
+
+    /// Whether another attempt of the job may: it takes the version that the first host to answer has.
+    fn is_worth_another_attempt(&self) -> bool {
+        match self {
+            Self::Elsewhere => true,
+            Self::Segment { cause, .. } => cause.is_worth_another_attempt(),
+            _ => self.is_transient(),
         }
     }
 
@@ -141,7 +159,7 @@ impl FetchError {
         let (message, details) = self.told();
         let code = self.code();
         let failure = Failure::permanent(code, message).with_details(details).with_private(self.to_string());
-        let retry = if self.is_transient() { Retry::Worthwhile } else { Retry::Never };
+        let retry = if self.is_worth_another_attempt() { Retry::Worthwhile } else { Retry::Never };
         Failure { retry, ..failure }
     }
 
@@ -189,6 +207,10 @@ impl FetchError {
             Self::Changed => {
                 ("Submit the job again when the file is complete.", "it changed while being read".to_owned())
             }
+            Self::Elsewhere => (
+                "Submit the job again; if that does not help, with the URL of one of the source's hosts.",
+                "another host of this source has another version of it".to_owned(),
+            ),
             Self::WrongRange | Self::Parts(_) => {
                 (CHECK_HOST, "the host answered with other bytes than were asked for".to_owned())
             }

@@ -1,6 +1,6 @@
 //! One source's requests: redirects by hand, the guard before each hop, credentials to the first host alone.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{AddressPolicy, Clock, SourceHeader, Tally};
@@ -17,6 +17,7 @@ use url::{Origin, Url};
 use super::SourceConfig;
 use super::body::{Body, Meter, Pace};
 use super::error::{FetchError, RedirectError};
+use super::location::Location;
 use crate::client::{HttpClient, add_credentials, request_uri};
 use crate::guard::Guard;
 use crate::retry_after::retry_after;
@@ -45,6 +46,8 @@ const OURS: &[&str] = &[
 
 /// The final answer to a request: 200, 206 or 416.
 pub(crate) struct Answer {
+    /// Who gave it: scheme, host and port.
+    pub(crate) host: Origin,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
@@ -66,13 +69,12 @@ pub(crate) struct Fetcher {
     pub(crate) meter: Arc<Meter>,
     /// When the source's total time is over.
     pub(crate) deadline: Instant,
-    original: Url,
     /// What only the source's own host may see.
     private_headers: HeaderMap,
     /// That host: of the URL that the customer named.
     home: Origin,
     /// Where the redirects led, so that later requests go there at once.
-    location: Mutex<Url>,
+    location: Location,
 }
 
 impl Fetcher {
@@ -99,9 +101,9 @@ impl Fetcher {
         add_credentials(&mut private_headers, &original)?;
         let meter = Arc::new(Meter::new(tally, config.max_fetched_bytes));
         let deadline = Instant::now() + config.total_timeout;
-        let location = Mutex::new(original.clone());
         let home = original.origin();
-        Ok(Self { client, guard, clock, config, meter, deadline, original, private_headers, home, location })
+        let location = Location::new(original);
+        Ok(Self { client, guard, clock, config, meter, deadline, private_headers, home, location })
     }
 
     /// For what else the source consists of, at this URL: counted, timed and bounded together.
@@ -113,41 +115,35 @@ impl Fetcher {
             config: Arc::clone(&self.config),
             meter: Arc::clone(&self.meter),
             deadline: self.deadline,
-            original: url.clone(),
             private_headers: self.private_headers.clone(),
             home: self.home.clone(),
-            location: Mutex::new(url),
+            location: Location::new(url),
         }
     }
 
     /// Where the last request was answered as it should be.
     pub(crate) fn location(&self) -> Url {
-        self.location.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_location(&self, url: Url) {
-        *self.location.lock().unwrap_or_else(PoisonError::into_inner) = url;
+        self.location.target().url
     }
 
     /// Asks for these ranges (as a header has them), or for the whole file.
     ///
     /// A place to which a redirect led may have expired or closed since; then the original URL is asked once more. One that
-    /// answers badly had its try; the next one begins at the original URL again, which may lead elsewhere by then.
+    /// answers badly had its try; where it does so twice in a row, the next one begins at the original URL again.
     pub(crate) async fn get(
         &self,
         range: Option<&HeaderValue>,
         if_range: Option<&HeaderValue>,
     ) -> Result<Answer, FetchError> {
-        let start = self.location();
-        let is_redirected = start != self.original;
-        match self.follow(start, range, if_range).await {
+        let target = self.location.target();
+        let is_redirected = target.url != *self.location.original();
+        match self.follow(target.url.clone(), range, if_range).await {
             Err(error) if is_redirected && error.is_of_place() => {
-                // It is not asked again, whatever the original URL says now.
-                self.set_location(self.original.clone());
-                self.follow(self.original.clone(), range, if_range).await
+                self.location.leave(&target);
+                self.follow(self.location.original().clone(), range, if_range).await
             }
             Err(error) if is_redirected && error.is_transient() => {
-                self.set_location(self.original.clone());
+                self.location.failed(&target);
                 Err(error)
             }
             answer => answer,
@@ -164,8 +160,8 @@ impl Fetcher {
         loop {
             let response = self.request(&url, range, if_range).await?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                let answer = self.accept(response)?;
-                self.set_location(url);
+                let answer = self.accept(&url, response)?;
+                self.location.answered(url);
                 return Ok(answer);
             }
             redirects += 1;
@@ -206,7 +202,7 @@ impl Fetcher {
         Ok(answered.map_err(|_| FetchError::NoAnswer(patience))??)
     }
 
-    fn accept(&self, response: Response<Incoming>) -> Result<Answer, FetchError> {
+    fn accept(&self, url: &Url, response: Response<Incoming>) -> Result<Answer, FetchError> {
         let (head, incoming) = response.into_parts();
         let status = head.status;
         if !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE)
@@ -220,7 +216,7 @@ impl Fetcher {
         let pace =
             Pace { min_bytes_per_sec: self.config.min_bytes_per_sec, window: self.config.stall_window };
         let body = Body::new(incoming, Arc::clone(&self.meter), pace);
-        Ok(Answer { status, headers: head.headers, body })
+        Ok(Answer { host: url.origin(), status, headers: head.headers, body })
     }
 
     /// Runs work of this source until its total time is over.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
+use url::Origin;
 
 use super::answer::{ContentRange, Version};
 use super::batch::Batch;
@@ -13,6 +14,8 @@ use super::multipart::{BadParts, Found, Parts};
 /// What all answers of one source have to agree on.
 #[derive(Debug, Clone)]
 pub(crate) struct Pinned {
+    /// Whose answer it was.
+    pub(crate) host: Origin,
     pub(crate) version: Version,
     pub(crate) length: u64,
 }
@@ -31,29 +34,26 @@ pub(crate) enum Accepted {
 pub(crate) fn accept(answer: Answer, batch: &Batch, pinned: &Pinned) -> Result<Accepted, FetchError> {
     let span = batch.span();
     let named = ContentRange::of(&answer.headers);
+    let other = FetchError::other_version(&pinned.host, &answer.host);
     if matches!(named, Some(ContentRange::Unsatisfied { length }) if length != pinned.length) {
-        return Err(FetchError::Changed);
+        return Err(other);
     }
     if !pinned.version.is_of(&answer.headers) {
         // What a host says instead of so many ranges, mostly an error, may come without the file's version: a request for
         // one range will show whether it has changed.
         let is_unsaid = batch.is_multi() && pinned.version.is_unsaid_in(&answer.headers);
-        return Err(if is_unsaid {
-            BadParts("without the file's version").into()
-        } else {
-            FetchError::Changed
-        });
+        return Err(if is_unsaid { BadParts("without the file's version").into() } else { other });
     }
     match answer.status {
         StatusCode::OK => {
             let length = answer.content_length();
             let is_same = length.is_none_or(|length| length == pinned.length);
-            return if is_same { Ok(Accepted::Whole(answer)) } else { Err(FetchError::Changed) };
+            return if is_same { Ok(Accepted::Whole(answer)) } else { Err(other) };
         }
         StatusCode::PARTIAL_CONTENT => {}
         // Several ranges may be refused by a host that has all of them; one is only if it is not there any more.
         _ if batch.is_multi() => return Err(BadParts("refused").into()),
-        _ => return Err(FetchError::Changed),
+        _ => return Err(other),
     }
     let max_bytes = batch.wire_bytes().saturating_mul(2);
     if let Some(parts) = Parts::of(&answer.headers, span.clone(), pinned.length, max_bytes) {
@@ -61,9 +61,7 @@ pub(crate) fn accept(answer: Answer, batch: &Batch, pinned: &Pinned) -> Result<A
         return if batch.is_multi() { Ok(Accepted::Parts(body)) } else { Err(FetchError::WrongRange) };
     }
     match named {
-        Some(ContentRange::Part { length: Some(length), .. }) if length != pinned.length => {
-            Err(FetchError::Changed)
-        }
+        Some(ContentRange::Part { length: Some(length), .. }) if length != pinned.length => Err(other),
         // Hosts may join ranges that lie close together; what they may not is send the picture along.
         Some(ContentRange::Part { first, last, .. })
             if first == span.start

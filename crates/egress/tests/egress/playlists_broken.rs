@@ -1,10 +1,11 @@
 //! Playlists whose hosts break off, or go on with something else.
 
-use domain::FailureCode;
+use domain::{FailureCode, Retry};
 use testkit::host::{Host, Reply, Seen, Step};
 
 use crate::kit::{config, content, details, open, read_all};
 use crate::playlists::{failure, hls};
+use crate::source_redirects::to;
 
 /// These bytes as a chunk of a body.
 fn chunk(bytes: &[u8]) -> Vec<u8> {
@@ -72,4 +73,37 @@ async fn parts_of_one_file_have_to_be_of_one_version() {
     let failure = failure(config(), &host.url("/list")).await;
     assert_eq!(failure.public.code, FailureCode::DownloadFailed);
     assert!(details(&failure).contains("it changed while being read"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_segment_that_goes_on_at_another_host_is_of_the_same_version_or_of_another_attempt() {
+    for (tag, is_same) in [("\"1\"", true), ("\"2\"", false)] {
+        let all = content(300_000);
+        let (old, new) = (all.clone(), all.clone());
+        let first = Host::start(move |seen| match seen.range_start() {
+            None => {
+                let head = Reply::head(200, &[("content-length", "300000"), ("etag", "\"1\"")]);
+                head.then(Step::Bytes(old[..100_000].to_vec())).then(Step::Close)
+            }
+            Some(_) => Reply::new(404, &[], b""),
+        })
+        .await;
+        let second = Host::start(move |seen| Reply::file(seen, &new, &[("etag", tag)])).await;
+        let places = [first.url("/"), second.url("/")];
+        let host = Host::start(move |seen| match (seen.target.as_str(), seen.number) {
+            ("/list", _) => Reply::file(seen, hls("#EXTINF:1.0,\n/a\n").as_bytes(), &[]),
+            (_, 1) => to(&places[0]),
+            _ => to(&places[1]),
+        })
+        .await;
+        let source = open(&host.url("/list")).await.expect("a source");
+        match read_all(&*source).await {
+            Ok(read) => assert!(is_same && read == all, "{tag}"),
+            Err(failure) => {
+                let told = "segment 1 of 1: another host of this source has another version of it";
+                assert_eq!((details(&failure), failure.retry), (told, Retry::Worthwhile));
+                assert!(!is_same);
+            }
+        }
+    }
 }

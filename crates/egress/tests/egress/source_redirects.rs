@@ -76,8 +76,8 @@ async fn an_expired_redirect_is_asked_for_again() {
 
 #[tokio::test]
 async fn a_redirect_that_leads_elsewhere_once_its_first_place_fails_is_asked_for_again() {
-    // Whoever is busy has had a try; whoever is not there has not even been asked.
-    for (is_there, retries) in [(true, 1), (false, 0)] {
+    // Whoever is busy has had two tries; whoever is not there has not even been asked.
+    for (is_there, retries) in [(true, 2), (false, 0)] {
         let file = vec![7; 2_000_000];
         let (old, new) = (file.clone(), file.clone());
         let first = Host::start(move |seen| match seen.number {
@@ -98,6 +98,92 @@ async fn a_redirect_that_leads_elsewhere_once_its_first_place_fails_is_asked_for
         assert!(read_all(&*source).await.expect("the file") == file, "{is_there}");
         assert_eq!(start.seen().len(), 2, "{is_there}: what answers is asked at once");
     }
+}
+
+/// A host that leads to the first of these places, and each further time that it is asked to the next.
+async fn leading_to(places: Vec<String>) -> Host {
+    Host::start(move |seen| to(&places[seen.number.min(places.len() - 1)])).await
+}
+
+/// A host of this file in the version that `tag` names.
+async fn mirror(file: &[u8], tag: &'static str) -> Host {
+    let file = file.to_vec();
+    Host::start(move |seen| Reply::file(seen, &file, &[("etag", tag)])).await
+}
+
+#[tokio::test]
+async fn a_place_that_fails_once_is_asked_again_before_any_other() {
+    type Blip = fn() -> Reply;
+    let blips: [(&str, Blip); 3] = [
+        ("503", || Reply::new(503, &[], b"")),
+        ("429", || Reply::new(429, &[("retry-after", "1")], b"")),
+        ("a reset", || Reply::default().then(Step::Reset)),
+    ];
+    for (name, blip) in blips {
+        let file = content(2_000_000);
+        let served = file.clone();
+        let first = Host::start(move |seen| match seen.number {
+            1 => blip(),
+            _ => Reply::file(seen, &served, &[("etag", "\"a\"")]),
+        })
+        .await;
+        // As another web server names the same bytes.
+        let second = mirror(&file, "\"b\"").await;
+        let start = leading_to(vec![first.url("/"), second.url("/")]).await;
+        let mut config = config();
+        // What others bring meanwhile would show that the place is well.
+        config.source.max_connections = 1;
+        let source = open_with(config, &start.url("/")).await.expect(name);
+        assert!(read_all(&*source).await.expect(name) == file, "{name}");
+        assert_eq!((start.seen().len(), second.seen().len()), (1, 0), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn another_hosts_version_is_told_as_that_and_worth_another_attempt() {
+    type Fails = fn() -> Reply;
+    let failures: [(&str, Fails); 3] = [
+        ("503", || Reply::new(503, &[], b"")),
+        ("404", || Reply::new(404, &[], b"")),
+        ("a reset", || Reply::default().then(Step::Reset)),
+    ];
+    let file = content(2_000_000);
+    let tag = |tag| [("etag", tag)];
+    for (case, fails) in failures {
+        // By its name or, where there is none, by its length.
+        for (what, first_has, then_has, cut) in
+            [("name", &tag("\"a\"")[..], &tag("\"b\"")[..], 0), ("length", &[], &[], 1)]
+        {
+            let (old, new) = (file.clone(), file[cut..].to_vec());
+            let (first_has, then_has) = (first_has.to_vec(), then_has.to_vec());
+            let first = Host::start(move |seen| match seen.number {
+                0 => Reply::file(seen, &old, &first_has),
+                _ => fails(),
+            })
+            .await;
+            let second = Host::start(move |seen| Reply::file(seen, &new, &then_has)).await;
+            let start = leading_to(vec![first.url("/"), second.url("/")]).await;
+            let failure = failure_of(config(), &start.url("/")).await;
+            let told = (details(&failure), failure.retry);
+            let expected = ("another host of this source has another version of it", Retry::Worthwhile);
+            assert_eq!(told, expected, "{case}, {what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_changed_at_its_own_host_has_changed_wherever_it_lies_there() {
+    let file = content(2_000_000);
+    let host = Host::start(move |seen| match (seen.target.as_str(), seen.number) {
+        ("/start", 0) => to("/signed?1"),
+        ("/start", _) => to("/signed?2"),
+        ("/signed?1", 1) => Reply::file(seen, &file, &[("etag", "\"a\"")]),
+        ("/signed?2", _) => Reply::file(seen, &file, &[("etag", "\"b\"")]),
+        _ => Reply::new(403, &[], b"expired"),
+    })
+    .await;
+    let failure = failure_of(config(), &host.url("/start")).await;
+    assert_eq!((details(&failure), failure.retry), ("it changed while being read", Retry::Never));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderValue, StatusCode};
-use url::Url;
+use url::{Origin, Url};
 
 use super::place::Place;
 use crate::source::answer::{ContentRange, Version};
@@ -17,6 +17,8 @@ use crate::source::patience::Patience;
 /// The version and length of a file.
 #[derive(Debug, Clone)]
 struct Pin {
+    /// Whose answer it was.
+    host: Origin,
     version: Version,
     length: Option<u64>,
 }
@@ -133,14 +135,18 @@ impl<'a> Download<'a> {
         let pin = match &self.pinned {
             Some(pin) => pin.clone(),
             None => {
-                let new = Pin { version: Version::of(&answer.headers), length };
+                let version = Version::of(&answer.headers);
+                let new = Pin { host: answer.host.clone(), version, length };
                 let pin = if self.place.range.is_some() { self.pins.pin(&self.place.url, new) } else { new };
                 self.pinned.insert(pin).clone()
             }
         };
         let is_other_length =
             matches!((pin.length, length), (Some(pinned), Some(length)) if pinned != length);
-        if is_other_length || !pin.version.is_of(&answer.headers) { Err(FetchError::Changed) } else { Ok(()) }
+        if is_other_length || !pin.version.is_of(&answer.headers) {
+            return Err(FetchError::other_version(&pin.host, &answer.host));
+        }
+        Ok(())
     }
 }
 
