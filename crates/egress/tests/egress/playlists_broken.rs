@@ -75,6 +75,46 @@ async fn parts_of_one_file_have_to_be_of_one_version() {
     assert!(details(&failure).contains("it changed while being read"), "{failure}");
 }
 
+/// A whole answer that breaks off, and what then comes of the rest.
+#[tokio::test]
+async fn what_goes_on_with_something_else_is_refused() {
+    type Rest = fn(usize, &[u8]) -> Reply;
+    let rests: [(&str, &str, Rest); 3] = [
+        ("a longer file, whole", "it changed while being read", |_, longer| {
+            let head = Reply::head(200, &[("transfer-encoding", "chunked")]);
+            head.then(Step::Bytes([chunk(longer), chunk(b"")].concat()))
+        }),
+        ("a longer file, by its name", "it changed while being read", |first, longer| {
+            let range = format!("bytes {first}-299999/{}", longer.len());
+            Reply::new(206, &[("content-range", &range)], &longer[first..300_000])
+        }),
+        (
+            "more than the range that it names",
+            "the host answered with other bytes than were asked for",
+            |first, longer| {
+                let range = format!("bytes {first}-299999/300000");
+                let head = Reply::head(206, &[("transfer-encoding", "chunked"), ("content-range", &range)]);
+                head.then(Step::Bytes([chunk(&longer[first..]), chunk(b"")].concat()))
+            },
+        ),
+    ];
+    for (name, told, rest) in rests {
+        let longer = content(300_001);
+        let host = Host::start(move |seen| match (seen.target.as_str(), seen.range_start()) {
+            ("/list", _) => Reply::file(seen, hls("#EXTINF:1.0,\n/a\n").as_bytes(), &[]),
+            (_, Some(start)) => rest(start, &longer),
+            _ => {
+                let head = Reply::head(200, &[("content-length", "300000")]);
+                head.then(Step::Bytes(longer[..100_000].to_vec())).then(Step::Close)
+            }
+        })
+        .await;
+        let failure = failure(config(), &host.url("/list")).await;
+        let told = format!("segment 1 of 1: {told}");
+        assert_eq!((details(&failure), failure.retry), (told.as_str(), Retry::Never), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_segment_that_goes_on_at_another_host_is_of_the_same_version_or_of_another_attempt() {
     for (tag, is_same) in [("\"1\"", true), ("\"2\"", false)] {

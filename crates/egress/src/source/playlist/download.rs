@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use url::{Origin, Url};
 
 use super::place::Place;
+use super::slice::Slice;
 use crate::source::answer::{ContentRange, Version};
-use crate::source::body::Body;
 use crate::source::error::FetchError;
 use crate::source::fetch::{Answer, Fetcher};
 use crate::source::patience::Patience;
@@ -92,22 +92,30 @@ impl<'a> Download<'a> {
         let whole = self.place.range.clone();
         let start = whole.as_ref().map_or(0, |range| range.start) + self.got;
         let end = whole.map(|range| range.end).or(self.pinned.as_ref().and_then(|pin| pin.length));
-        let range = match end {
-            // Nothing is left of it, so that it only has to be said that it is over.
-            Some(end) if start >= end => return Ok(Slice::empty()),
-            Some(end) if start > 0 || self.place.range.is_some() => {
-                Some(format!("bytes={start}-{}", end - 1))
-            }
-            _ => None,
-        };
-        let range = range.map(|range| HeaderValue::from_str(&range)).transpose();
-        let range = range.map_err(|_| FetchError::Header("range".to_owned()))?;
+        // Nothing is left of it, so that it only has to be said that it is over.
+        if end.is_some_and(|end| start >= end) {
+            return Ok(Slice::empty());
+        }
+        let end_of_range = end.filter(|_| start > 0 || self.place.range.is_some());
+        let range = end_of_range.map(|end| HeaderValue::from_str(&format!("bytes={start}-{}", end - 1)));
+        let range = range.transpose().map_err(|_| FetchError::Header("range".to_owned()))?;
         // It says on which condition a range is wanted (RFC 9110, 13.1.5), so it never comes without one.
         let if_range = range.as_ref().and_then(|_| self.pinned.as_ref()?.version.if_range());
         let answer = self.fetcher.get(range.as_ref(), if_range).await?;
+        self.accept(answer, start, end, range.is_some())
+    }
+
+    /// Looks at the head of an answer to a request for what lies from `start` to `end`, if that is known.
+    fn accept(
+        &mut self,
+        answer: Answer,
+        start: u64,
+        end: Option<u64>,
+        is_of_range: bool,
+    ) -> Result<Slice, FetchError> {
         let named = match answer.status {
             StatusCode::OK => None,
-            StatusCode::PARTIAL_CONTENT if range.is_some() => ContentRange::of(&answer.headers),
+            StatusCode::PARTIAL_CONTENT if is_of_range => ContentRange::of(&answer.headers),
             StatusCode::PARTIAL_CONTENT => return Err(FetchError::WrongRange),
             status => return Err(FetchError::Status { status: status.as_u16(), retry_after: None }),
         };
@@ -115,23 +123,25 @@ impl<'a> Download<'a> {
             Some(ContentRange::Part { length, .. }) => length,
             _ => answer.content_length(),
         };
-        self.pin(&answer, length)?;
+        let other = self.pin(&answer, length)?;
         match (answer.status, named, end) {
             // All of the file, asked for or not.
             (StatusCode::OK, ..) => {
-                Ok(Slice { body: Some(answer.body), skip: start, left: end.map(|end| end - start) })
+                let beyond = self.place.range.is_none().then_some(other);
+                Ok(Slice::new(answer.body, start, end.map(|end| end - start), beyond))
             }
             (_, Some(ContentRange::Part { first, last, .. }), Some(end))
                 if first == start && last == end - 1 =>
             {
-                Ok(Slice { body: Some(answer.body), skip: 0, left: Some(end - start) })
+                Ok(Slice::new(answer.body, 0, Some(end - start), Some(FetchError::WrongRange)))
             }
             _ => Err(FetchError::WrongRange),
         }
     }
 
-    /// Whether the answer is of the version that was seen before, here or in another part of the same file.
-    fn pin(&mut self, answer: &Answer, length: Option<u64>) -> Result<(), FetchError> {
+    /// Checks that the answer is of the version that was seen before, here or in another part of the same file. What it
+    /// means if it turns out not to be.
+    fn pin(&mut self, answer: &Answer, length: Option<u64>) -> Result<FetchError, FetchError> {
         let pin = match &self.pinned {
             Some(pin) => pin.clone(),
             None => {
@@ -141,12 +151,10 @@ impl<'a> Download<'a> {
                 self.pinned.insert(pin).clone()
             }
         };
+        let other = FetchError::other_version(&pin.host, &answer.host);
         let is_other_length =
             matches!((pin.length, length), (Some(pinned), Some(length)) if pinned != length);
-        if is_other_length || !pin.version.is_of(&answer.headers) {
-            return Err(FetchError::other_version(&pin.host, &answer.host));
-        }
-        Ok(())
+        if is_other_length || !pin.version.is_of(&answer.headers) { Err(other) } else { Ok(other) }
     }
 }
 
@@ -155,46 +163,5 @@ impl Pins {
     fn pin(&self, url: &Url, new: Pin) -> Pin {
         let mut pins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pins.entry(url.clone()).or_insert(new).clone()
-    }
-}
-
-/// The part of a body that is wanted.
-struct Slice {
-    body: Option<Body>,
-    /// Bytes before it.
-    skip: u64,
-    /// Bytes of it; `None`: to the end.
-    left: Option<u64>,
-}
-
-impl Slice {
-    fn empty() -> Self {
-        Self { body: None, skip: 0, left: Some(0) }
-    }
-
-    async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
-        let Some(body) = &mut self.body else { return Ok(None) };
-        loop {
-            let Some(mut bytes) = body.next().await? else {
-                let is_whole = self.skip == 0 && self.left.is_none_or(|left| left == 0);
-                return if is_whole { Ok(None) } else { Err(FetchError::Short) };
-            };
-            let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
-            bytes.advance(skipped);
-            self.skip -= skipped as u64;
-            if let Some(left) = &mut self.left {
-                let is_beyond = *left == 0;
-                bytes.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-                *left -= bytes.len() as u64;
-                if is_beyond {
-                    // What follows is not wanted; the connection goes with the body.
-                    self.body = None;
-                    return Ok(None);
-                }
-            }
-            if !bytes.is_empty() {
-                return Ok(Some(bytes));
-            }
-        }
     }
 }
