@@ -43,6 +43,8 @@ pub(crate) enum FetchError {
     Elsewhere,
     #[error("another range than was asked for")]
     WrongRange,
+    #[error("all of the file instead of a part of it")]
+    NoRanges,
     #[error(transparent)]
     Parts(#[from] BadParts),
     #[error("the body ended early")]
@@ -95,7 +97,7 @@ impl FetchError {
             Self::Refused(_) | Self::Header(_) | Self::TotalTime(_) | Self::Redirect(_) => false,
             Self::Encoded | Self::TooLarge { .. } | Self::TooMuchRead { .. } => false,
             Self::Changed | Self::Elsewhere | Self::WrongRange | Self::Parts(_) => false,
-            Self::Pipe(_) | Self::Playlist(_) => false,
+            Self::NoRanges | Self::Pipe(_) | Self::Playlist(_) => false,
             Self::Segment { cause, .. } => cause.is_transient(),
         }
     }
@@ -214,6 +216,7 @@ impl FetchError {
             Self::WrongRange | Self::Parts(_) => {
                 (CHECK_HOST, "the host answered with other bytes than were asked for".to_owned())
             }
+            Self::NoRanges => (CHECK_HOST, "the host serves no parts of a file".to_owned()),
             Self::Short => (TRY_LATER, "the host ended the file early".to_owned()),
             Self::Pipe(_) => ("Send the file again.", "what was piped in could not be read".to_owned()),
             Self::Playlist(error) => (error.message(), error.to_string()),

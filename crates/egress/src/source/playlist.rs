@@ -3,8 +3,8 @@
 //! Whatever a playlist names is asked for as any other address: the guard on each hop, the customer's headers to the
 //! customer's host alone, all of it counted together. A playlist is known by its first bytes, as it may have any name.
 //!
-//! Start with [`open`]. `hls` makes a [`Listing`] of a text; `place` is what one names, `download` fetches it
-//! (`slice` of a body), `joined` lays it end to end, with `cipher`, `tags` and `clockless` taking off what
+//! Start with [`open`]. `hls` makes a [`Listing`] of a text; `place` is what one names, `download` fetches it (`slice`
+//! of a body, `parts` of a file), `joined` lays it end to end, with `cipher`, `tags` and `clockless` taking off what
 //! is in the way. `header` compares the headers of fragmented mp4.
 
 mod cipher;
@@ -17,6 +17,7 @@ mod header;
 mod hls;
 mod joined;
 mod listing;
+mod parts;
 mod place;
 mod slice;
 mod tags;

@@ -1,9 +1,9 @@
-//! Playlists whose hosts break off, or go on with something else.
+//! Playlists whose hosts break off, go on with something else, or serve no ranges.
 
 use domain::{FailureCode, Retry};
 use testkit::host::{Host, Reply, Seen, Step};
 
-use crate::kit::{config, content, details, open, read_all};
+use crate::kit::{config, content, details, open, open_with, read_all};
 use crate::playlists::{failure, hls};
 use crate::source_redirects::to;
 
@@ -146,4 +146,65 @@ async fn a_segment_that_goes_on_at_another_host_is_of_the_same_version_or_of_ano
             }
         }
     }
+}
+
+/// A host of `/list` and of one file, which it sends whole to whoever asks for a part of it.
+async fn without_ranges(list: String, file: Vec<u8>, breaks_at: Option<usize>) -> Host {
+    Host::start(move |seen| match (seen.target.as_str(), breaks_at) {
+        ("/list", _) => Reply::file(seen, list.as_bytes(), &[]),
+        (_, Some(at)) if seen.range_start().is_some_and(|start| start < at) => {
+            let head = Reply::head(200, &[("content-length", &file.len().to_string())]);
+            head.then(Step::Bytes(file[..at].to_vec())).then(Step::Close)
+        }
+        _ => Reply::new(200, &[], &file),
+    })
+    .await
+}
+
+/// So many bytes of `/all` from there on.
+fn part(start: usize, count: usize) -> String {
+    format!("#EXTINF:1.0,\n#EXT-X-BYTERANGE:{count}@{start}\n/all\n")
+}
+
+#[tokio::test]
+async fn parts_of_a_file_whose_host_serves_no_ranges_come_out_of_one_body() {
+    let all = content(1_000_000);
+    let every = |step: usize| (0..20).step_by(step).map(|at| at * 50_000).collect::<Vec<_>>();
+    // How often the file may be read: where its parts are not in order it has to be begun with again, as where it broke.
+    for (name, parts, breaks_at, readings) in [
+        ("one behind the other", every(1), None, 1),
+        ("with something between them", every(3), None, 1),
+        ("backwards once", [every(4), every(5)].concat(), None, 2),
+        ("breaking off", every(1), Some(620_000), 2),
+    ] {
+        for connections in [1, 4] {
+            let header = "#EXT-X-MAP:URI=\"/all\",BYTERANGE=\"100@0\"\n";
+            let lines = parts.iter().map(|start| part(*start + 100, 49_900)).collect::<String>();
+            let host = without_ranges(hls(&format!("{header}{lines}")), all.clone(), breaks_at).await;
+            let mut config = config();
+            config.source.max_connections = connections;
+            let source = open_with(config, &host.url("/list")).await.expect("a source");
+            let media = parts.iter().map(|start| &all[*start + 100..*start + 50_000]);
+            let expected = [&all[..100]].into_iter().chain(media).collect::<Vec<_>>().concat();
+            assert!(read_all(&*source).await.expect(name) == expected, "{name}");
+            let fetched = source.fetched();
+            let most = readings * all.len() as u64 + 10_000;
+            assert!(fetched.bytes <= most, "{name}: {} bytes at {connections}", fetched.bytes);
+            // The list, those that were under way when it turned out, and one for each reading.
+            let most = 1 + connections as u64 + readings;
+            assert!(fetched.requests <= most, "{name}: {} requests at {connections}", fetched.requests);
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_but_one_connection_lets_go_of_a_body_for_another_file() {
+    let all = content(200_000);
+    let lines = [part(0, 50_000), "#EXTINF:1.0,\n/more\n".to_owned(), part(50_000, 50_000)].concat();
+    let host = without_ranges(hls(&lines), all.clone(), None).await;
+    let mut config = config();
+    config.source.max_connections = 1;
+    let source = open_with(config, &host.url("/list")).await.expect("a source");
+    let expected = [&all[..50_000], &all[..], &all[50_000..100_000]].concat();
+    assert!(read_all(&*source).await.expect("all of it") == expected);
 }

@@ -1,12 +1,9 @@
 //! The bytes of one place, fetched on from where they broke off.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use url::{Origin, Url};
 
+use super::parts::{Parts, Pin};
 use super::place::Place;
 use super::slice::Slice;
 use crate::source::answer::{ContentRange, Version};
@@ -14,24 +11,11 @@ use crate::source::error::FetchError;
 use crate::source::fetch::{Answer, Fetcher};
 use crate::source::patience::Patience;
 
-/// The version and length of a file.
-#[derive(Debug, Clone)]
-struct Pin {
-    /// Whose answer it was.
-    host: Origin,
-    version: Version,
-    length: Option<u64>,
-}
-
-/// The versions of the files of which parts are fetched: all parts have to be of one.
-#[derive(Debug, Default)]
-pub(super) struct Pins(Mutex<HashMap<Url, Pin>>);
-
 /// One place while it is fetched.
 pub(super) struct Download<'a> {
     fetcher: Fetcher,
     place: &'a Place,
-    pins: &'a Pins,
+    parts: &'a Parts,
     patience: Patience,
     /// Bytes that were given out.
     got: u64,
@@ -41,11 +25,11 @@ pub(super) struct Download<'a> {
 
 impl<'a> Download<'a> {
     /// Of this place, by requests that are made and counted as `parent`'s.
-    pub(super) fn new(parent: &Fetcher, place: &'a Place, pins: &'a Pins) -> Self {
+    pub(super) fn new(parent: &Fetcher, place: &'a Place, parts: &'a Parts) -> Self {
         Self {
             fetcher: parent.towards(place.url.clone()),
             place,
-            pins,
+            parts,
             patience: Patience::default(),
             got: 0,
             pinned: None,
@@ -61,6 +45,9 @@ impl<'a> Download<'a> {
                     let count = bytes.as_ref().map_or(0, Bytes::len) as u64;
                     self.got += count;
                     self.patience.progressed(count);
+                    if bytes.is_none() {
+                        self.leave_open();
+                    }
                     return Ok(bytes);
                 }
                 Err(error) => {
@@ -87,7 +74,7 @@ impl<'a> Download<'a> {
         self.got > 0
     }
 
-    /// Asks for what is still to come.
+    /// Asks for what is still to come, unless it follows in a body that is open.
     async fn ask(&mut self) -> Result<Slice, FetchError> {
         let whole = self.place.range.clone();
         let start = whole.as_ref().map_or(0, |range| range.start) + self.got;
@@ -96,9 +83,19 @@ impl<'a> Download<'a> {
         if end.is_some_and(|end| start >= end) {
             return Ok(Slice::empty());
         }
+        if let Some(range) = &self.place.range
+            && let Some((open, pin)) = self.parts.take(&self.place.url, start)
+        {
+            self.pinned = Some(pin);
+            return Ok(open.slice(start..range.end));
+        }
         let end_of_range = end.filter(|_| start > 0 || self.place.range.is_some());
         let range = end_of_range.map(|end| HeaderValue::from_str(&format!("bytes={start}-{}", end - 1)));
         let range = range.transpose().map_err(|_| FetchError::Header("range".to_owned()))?;
+        if self.fetcher.config.max_connections <= 1 {
+            // It may have the only connection, which would be waited for in vain.
+            self.parts.close();
+        }
         // It says on which condition a range is wanted (RFC 9110, 13.1.5), so it never comes without one.
         let if_range = range.as_ref().and_then(|_| self.pinned.as_ref()?.version.if_range());
         let answer = self.fetcher.get(range.as_ref(), if_range).await?;
@@ -125,6 +122,10 @@ impl<'a> Download<'a> {
         };
         let other = self.pin(&answer, length)?;
         match (answer.status, named, end) {
+            // Others of its parts would each read it from its beginning.
+            (StatusCode::OK, ..) if self.place.range.is_some() && !self.may_read_whole() => {
+                Err(FetchError::NoRanges)
+            }
             // All of the file, asked for or not.
             (StatusCode::OK, ..) => {
                 let beyond = self.place.range.is_none().then_some(other);
@@ -139,6 +140,18 @@ impl<'a> Download<'a> {
         }
     }
 
+    /// Whether all of the file may be read for the sake of this part: no other does so beside it, or this one has begun.
+    fn may_read_whole(&self) -> bool {
+        self.parts.are_in_order() || self.has_begun()
+    }
+
+    /// Leaves the body of a whole file to the part that is fetched next.
+    fn leave_open(&mut self) {
+        if let (Some(range), Some(body)) = (&self.place.range, self.body.take()) {
+            self.parts.leave(&self.place.url, range.end, body);
+        }
+    }
+
     /// Checks that the answer is of the version that was seen before, here or in another part of the same file. What it
     /// means if it turns out not to be.
     fn pin(&mut self, answer: &Answer, length: Option<u64>) -> Result<FetchError, FetchError> {
@@ -147,7 +160,7 @@ impl<'a> Download<'a> {
             None => {
                 let version = Version::of(&answer.headers);
                 let new = Pin { host: answer.host.clone(), version, length };
-                let pin = if self.place.range.is_some() { self.pins.pin(&self.place.url, new) } else { new };
+                let pin = if self.place.range.is_some() { self.parts.pin(&self.place.url, new) } else { new };
                 self.pinned.insert(pin).clone()
             }
         };
@@ -155,13 +168,5 @@ impl<'a> Download<'a> {
         let is_other_length =
             matches!((pin.length, length), (Some(pinned), Some(length)) if pinned != length);
         if is_other_length || !pin.version.is_of(&answer.headers) { Err(other) } else { Ok(other) }
-    }
-}
-
-impl Pins {
-    /// What was pinned of this file first.
-    fn pin(&self, url: &Url, new: Pin) -> Pin {
-        let mut pins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pins.entry(url.clone()).or_insert(new).clone()
     }
 }

@@ -10,10 +10,11 @@ use url::Url;
 
 use super::cipher::Cipher;
 use super::clockless::Clockless;
-use super::download::{Download, Pins};
+use super::download::Download;
 use super::error::PlaylistError;
 use super::header::is_same_sound;
 use super::listing::{Key, Role, Segment};
+use super::parts::Parts;
 use super::place::Place;
 use super::tags::Tags;
 use crate::source::error::FetchError;
@@ -30,7 +31,7 @@ type KeyCell = Arc<OnceCell<[u8; 16]>>;
 /// What all segments share.
 struct Shared {
     fetcher: Arc<Fetcher>,
-    pins: Pins,
+    parts: Parts,
     keys: Mutex<HashMap<Arc<Url>, KeyCell>>,
     has_breaks: bool,
 }
@@ -92,7 +93,7 @@ pub(crate) struct Joined {
 impl Joined {
     /// Where there are breaks between them, the times in the media are of no use.
     pub(super) fn new(fetcher: Arc<Fetcher>, segments: Vec<Segment>, has_breaks: bool) -> Self {
-        let shared = Shared { fetcher, pins: Pins::default(), keys: Mutex::default(), has_breaks };
+        let shared = Shared { fetcher, parts: Parts::default(), keys: Mutex::default(), has_breaks };
         let all_media = segments.iter().filter(|segment| segment.role == Role::Media).count();
         Self {
             shared: Arc::new(shared),
@@ -114,6 +115,10 @@ impl Joined {
             let (role, number, of) = (first.role, first.number, self.all_media);
             // A task that is gone without a word was dropped by a runtime that shuts down.
             let piece = first.pieces.recv().await.unwrap_or(Err(FetchError::Short));
+            if matches!(piece, Err(FetchError::NoRanges)) && !self.shared.parts.are_in_order() {
+                self.go_in_order();
+                continue;
+            }
             let told = |cause: FetchError| FetchError::Segment { number, of, cause: Box::new(cause) };
             match (piece.map_err(told)?, role) {
                 (Some(bytes), Role::Media) => return Ok(Some(bytes)),
@@ -130,10 +135,22 @@ impl Joined {
         }
     }
 
+    /// Begins anew with the segment that is due, which has brought nothing yet, and goes on one by one.
+    fn go_in_order(&mut self) {
+        tracing::debug!("the host serves no ranges: segments are fetched one by one");
+        let media = self.ahead.iter().filter(|flying| flying.role == Role::Media).count();
+        self.begun -= self.ahead.len();
+        self.begun_media -= media;
+        // Nobody listens to those under way before they may leave a body to others.
+        self.ahead.clear();
+        self.shared.parts.take_in_order();
+    }
+
     /// Begins as many segments as there are connections.
     fn fly(&mut self) {
         let config = &self.shared.fetcher.config;
-        let connections = config.max_connections.max(1);
+        let is_one_by_one = self.shared.parts.are_in_order();
+        let connections = if is_one_by_one { 1 } else { config.max_connections.max(1) };
         // So that all of them together hold no more than the window.
         let capacity = (config.window_bytes / connections / PIECE_BYTES).max(1);
         while self.ahead.len() < connections {
@@ -200,7 +217,7 @@ impl Shared {
             tags: (segment.role == Role::Media).then(Tags::default),
             clockless: (segment.role == Role::Media && self.has_breaks).then(Clockless::default),
         };
-        let mut download = Download::new(&self.fetcher, &segment.place, &self.pins);
+        let mut download = Download::new(&self.fetcher, &segment.place, &self.parts);
         loop {
             let arrived = match download.next().await {
                 Err(error) if segment.may_be_missing && !download.has_begun() && error.is_missing() => None,
@@ -235,7 +252,7 @@ impl Shared {
 
     async fn fetch_key(&self, url: &Url) -> Result<[u8; 16], FetchError> {
         let place = Place { url: url.clone(), range: None };
-        let mut download = Download::new(&self.fetcher, &place, &self.pins);
+        let mut download = Download::new(&self.fetcher, &place, &self.parts);
         let mut bytes = Vec::new();
         while let Some(piece) = download.next().await? {
             bytes.extend_from_slice(&piece);

@@ -27,6 +27,16 @@ impl Slice {
         Self { body: None, pending: Bytes::new(), skip: 0, left: Some(0), beyond: None }
     }
 
+    /// What follows behind this part, from `skip` bytes on and so many of them.
+    pub(super) fn following(self, skip: u64, left: u64) -> Self {
+        Self { skip, left: Some(left), ..self }
+    }
+
+    /// Whether the file goes on behind it, for whoever wants that.
+    pub(super) fn goes_on(&self) -> bool {
+        self.body.is_some() && self.left == Some(0) && self.beyond.is_none()
+    }
+
     /// The next bytes, never empty, or `None` when there are no more.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         loop {
