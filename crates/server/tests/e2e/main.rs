@@ -24,5 +24,6 @@ mod refused;
 mod s3;
 mod third_party;
 mod tus;
+mod tus_going_on;
 mod uploads;
 mod webhooks;

@@ -19,7 +19,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::app::{Options, TestApp};
-use crate::tus::{comes_out_as_it_went_in, id_of, noise, send, the_npm_client_goes_on};
+use crate::tus::{comes_out_as_it_went_in, id_of, noise, send};
+use crate::tus_going_on::the_npm_client_goes_on;
 use crate::uploads::{stored, until};
 
 const ACCESS_KEY: &str = "AKIDEXAMPLE";

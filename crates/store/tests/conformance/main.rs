@@ -6,6 +6,7 @@ mod delivering;
 mod endpoints;
 mod finishing;
 mod keeping;
+mod keeping_uploads;
 mod keys;
 mod live;
 mod looking;
