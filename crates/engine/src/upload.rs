@@ -36,6 +36,12 @@ pub enum UploadError {
     /// The key holds as much as it may.
     #[error("the key holds as many files or bytes as it may")]
     NoRoom,
+    /// The file comes in more parts than one may have.
+    #[error("more than {max} parts")]
+    TooManyParts {
+        /// How many that is.
+        max: u64,
+    },
     /// The store's disk is nearly full.
     #[error("too little free disk")]
     NoDisk,
@@ -173,6 +179,7 @@ impl Uploads {
                 Err(UploadError::OtherLength { length: upload.length.unwrap_or(upload.received) })
             }
             Appended::NoRoom => Err(UploadError::NoRoom),
+            Appended::TooManyParts { max } => Err(UploadError::TooManyParts { max }),
             Appended::Gone => Err(UploadError::Gone),
         }
     }

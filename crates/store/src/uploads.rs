@@ -58,8 +58,13 @@ pub enum Appended {
     Moved(Upload),
     /// There are more bytes than its length, or another length is known.
     OtherLength(Upload),
-    /// The key holds as much as it may, or the upload has too many parts.
+    /// The key holds as much as it may.
     NoRoom,
+    /// The upload would have more parts than one may.
+    TooManyParts {
+        /// How many that is.
+        max: u64,
+    },
     /// There is no such upload any more.
     Gone,
 }
@@ -177,9 +182,12 @@ async fn try_append(
     }
     let parts: u64 = row.number("parts")?;
     let parts_after = parts.saturating_add(addition.parts.len() as u64);
+    if parts_after > MAX_PARTS {
+        return Ok(Appended::TooManyParts { max: MAX_PARTS });
+    }
     // What was announced was reserved when it was.
     let unreserved = if upload.length.is_some() { 0 } else { length.unwrap_or(received) - upload.received };
-    if parts_after > MAX_PARTS || (unreserved > 0 && !has_room(tx, addition, unreserved, bounds).await?) {
+    if unreserved > 0 && !has_room(tx, addition, unreserved, bounds).await? {
         return Ok(Appended::NoRoom);
     }
     insert_parts(tx, addition).await?;

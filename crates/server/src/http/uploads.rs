@@ -59,6 +59,10 @@ impl From<UploadError> for Refusal {
                     .with_details(format!("at most {max_bytes} bytes are taken"))
             }
             UploadError::NoRoom => Self::no_room(),
+            UploadError::TooManyParts { max } => {
+                Self::new(ErrorCode::InvalidRequest, "Upload the file anew, in larger pieces.")
+                    .with_details(format!("at most {max} pieces of one file are taken"))
+            }
             UploadError::NoDisk => Self::unavailable("Try again later: the service is short of disk space."),
             UploadError::NotFound => {
                 Self::new(ErrorCode::NotFound, "Check the id: this API key has no such upload.")

@@ -167,6 +167,18 @@ async fn a_key_holds_no_more_than_its_bounds(world: World) {
     create(&key, Some(10)).await.expect("what is deleted does not count");
 }
 
+async fn an_upload_has_so_many_parts_and_no_more(world: World) {
+    let key = world.key().await;
+    let begun = world.begin(&key, None).await;
+    let too_many = Appended::TooManyParts { max: 10_000 };
+    assert_eq!(world.append(&begun, &[1; 10_001], None).await, too_many);
+    let full = accepted(world.append(&begun, &[1; 10_000], None).await);
+    assert_eq!(world.append(&full, &[1], None).await, too_many);
+    assert_eq!(world.found(&begun, NOW).await.as_ref(), Some(&full), "what has come is kept");
+    let whole = accepted(world.append(&full, &[], Some(10_000)).await);
+    assert_eq!(whole.state, UploadState::Complete);
+}
+
 async fn an_upload_is_its_keys_own(world: World) {
     let (key, other) = (world.key().await, world.key().await);
     let whole = world.complete_upload(&key).await;
@@ -230,6 +242,7 @@ on_both! {
     a_length_may_become_known_later
     of_many_that_append_at_one_place_one_does
     a_key_holds_no_more_than_its_bounds
+    an_upload_has_so_many_parts_and_no_more
     an_upload_is_its_keys_own
     a_source_reads_its_parts_as_one_file
 }
