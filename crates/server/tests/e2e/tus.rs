@@ -163,6 +163,13 @@ async fn a_length_may_follow_and_the_first_bytes_may_come_at_once() {
     let path = header(&created, "location").expect("a location").to_owned();
     let head = send(app.tus(Method::HEAD, &path)).await;
     assert_eq!((header(&head, "upload-defer-length"), header(&head, "upload-length")), (Some("1"), None));
+    for (length, details) in [(wav.len() - 1, "400043 bytes were announced"), (6_000_000_000, "at most")] {
+        let rest = app.append(&path, 100_000, &wav[100_000..]).header("Upload-Length", length);
+        let (status, body) = json(rest).await;
+        assert_eq!(status, 413, "{body}");
+        assert!(body["error"]["details"].as_str().is_some_and(|said| said.contains(details)), "{body}");
+        assert_eq!(app.offset(&path).await, 100_000, "nothing of it is kept");
+    }
     let rest = app.append(&path, 100_000, &wav[100_000..]).header("Upload-Length", wav.len());
     assert_eq!(send(rest).await.status(), 204);
     comes_out_as_it_went_in(&app, id_of(&path), &wav).await;

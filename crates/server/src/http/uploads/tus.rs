@@ -151,9 +151,17 @@ async fn find_place(
     if upload.received != offset {
         return Err(UploadError::Moved { received: upload.received }.into());
     }
+    // A length that follows is held against what is to come before any of that is kept.
+    let given = number(headers, "upload-length")?;
+    let max_bytes = api.upload.uploads.max_bytes();
+    if given.is_some_and(|given| given > max_bytes) {
+        return Err(UploadError::TooLarge { max_bytes }.into());
+    }
     let after = offset.saturating_add(announced.unwrap_or_default());
-    match upload.length {
-        Some(length) if after > length => Err(UploadError::OtherLength { length }.into()),
+    match upload.length.or(given) {
+        Some(length) if after > length || given.is_some_and(|given| given != length) => {
+            Err(UploadError::OtherLength { length }.into())
+        }
         _ => Ok(upload),
     }
 }
