@@ -28,7 +28,8 @@ pub(super) fn parse_caf(head: &[u8]) -> (Option<u64>, Option<f64>) {
             let secs = || Some(size as f64 / half(36)? * half(40)? / rate?);
             return (end, secs().filter(|secs| secs.is_finite() && *secs > 0.0));
         }
-        let Some(next) = usize::try_from(size).ok().and_then(|size| body.checked_add(size)) else { break };
+        let next = usize::try_from(size).ok().and_then(|size| body.checked_add(size));
+        let Some(next) = next.filter(|next| *next < head.len()) else { break };
         at = next;
     }
     (None, None)
@@ -203,7 +204,9 @@ mod tests {
         assert_eq!(parse_caf(&caf), (Some(64_064), Some(2.0)));
         let open = [&caf[..caf.len() - 8], &[0xff; 8]].concat();
         assert_eq!(parse_caf(&open).0, None, "its size was not known");
-        for bad in [&caf[..40], b"caff", b"caff\0\x01\0\0free\xff\xff\xff\xff\xff\xff\xff\xff"] {
+        // Sizes that lead beyond all numbers, and just not.
+        let free = |size: u64| [b"caff\0\x01\0\0free".as_slice(), &size.to_be_bytes()].concat();
+        for bad in [&caf[..40], b"caff", &free(u64::MAX), &free(u64::MAX - 21)] {
             assert_eq!(parse_caf(bad), (None, None));
         }
     }
