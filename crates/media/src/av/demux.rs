@@ -13,6 +13,7 @@ use super::edges::Edges;
 use super::ffi::AvError;
 use super::input::Input;
 use super::packet::Packet;
+use super::picture_clock::Run;
 use super::skip::Skip;
 use super::track::Track;
 use super::{container, failures};
@@ -47,9 +48,11 @@ pub(super) struct Demux<'h> {
     /// The end of what was read of any stream that is watched.
     reach_secs: f64,
     longest_packet_secs: f64,
-    /// What the picture's clock went through without a jump, where it is watched: as far as it was read.
-    run: Option<Range<f64>>,
-    /// The same as of the latest packet that was given out.
+    /// What the picture's clock went through without a jump, as far as its packets came.
+    run: Run,
+    /// Whether that is read off the bytes instead.
+    has_clock: bool,
+    /// The same as of the latest packet of the track that was given out.
     picture: Option<Range<f64>>,
     origin_secs: Option<f64>,
     /// When the first sound is heard, by the track's clock.
@@ -155,7 +158,7 @@ impl<'h> Demux<'h> {
             match self.input.read(&mut packet) {
                 Ok(()) => {
                     self.reach(&packet);
-                    return Ok(Some(Met { packet, picture: self.run.clone() }));
+                    return Ok(Some(Met { packet, picture: self.played() }));
                 }
                 Err(_) if self.input.is_gone() => return Err(failures::gone()),
                 Err(AvError::END) => {

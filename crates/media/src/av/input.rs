@@ -1,9 +1,10 @@
 //! A container, opened over the host: the only place where libavformat reads.
 #![allow(unsafe_code)] // the demuxer is driven and its streams are looked at through raw pointers.
 
+mod broadcast;
 mod opening;
 
-use std::ffi::{c_int, c_uint};
+use std::ffi::c_int;
 use std::ops::Range;
 use std::{ptr, slice};
 
@@ -162,33 +163,6 @@ impl<'h> Input<'h> {
         self.fragments.end
     }
 
-    /// Whether a stream is of another programme than this one. Each has a clock of its own.
-    pub(super) fn is_apart(&self, index: usize, from: usize) -> bool {
-        let own: Vec<&[c_uint]> =
-            self.programmes().into_iter().filter(|streams| has_stream(streams, from)).collect();
-        !own.is_empty() && !own.iter().any(|streams| has_stream(streams, index))
-    }
-
-    /// The streams of each programme, where the container tells them apart.
-    fn programmes(&self) -> Vec<&[c_uint]> {
-        let context = self.format_context();
-        let streams = |at: usize| {
-            // SAFETY: libav keeps `nb_programs` valid pointers there, each to a programme that lives as long.
-            let programme = unsafe { &**context.programs.add(at) };
-            if programme.stream_index.is_null() {
-                return &[][..];
-            }
-            // SAFETY: libav keeps so many numbers there, and changes them only in calls that take `&mut self`.
-            unsafe {
-                slice::from_raw_parts(
-                    programme.stream_index.cast_const(),
-                    programme.nb_stream_indexes as usize,
-                )
-            }
-        };
-        (0..context.nb_programs as usize).map(streams).collect()
-    }
-
     /// The parameters that a decoder needs. Alive as long as `self`.
     pub(super) fn parameters(&self, index: usize) -> *const sys::AVCodecParameters {
         self.stream(index).map_or(ptr::null(), |stream| stream.codecpar.cast_const())
@@ -271,10 +245,6 @@ impl<'h> Input<'h> {
     pub(super) fn is_gone(&mut self) -> bool {
         self.reader().is_gone()
     }
-}
-
-fn has_stream(streams: &[c_uint], index: usize) -> bool {
-    streams.iter().any(|stream| *stream as usize == index)
 }
 
 impl Drop for Input<'_> {

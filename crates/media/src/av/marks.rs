@@ -67,19 +67,23 @@ pub(super) fn parse_asf(head: &[u8]) -> (Option<u64>, Option<f64>) {
 
 /// Whether packets of a transport stream are marked as scrambled (ISO 13818-1, 2.4.3.3).
 pub(super) fn is_scrambled(head: &[u8]) -> bool {
+    let Some((first, stride)) = transport_packets(head) else { return false };
+    (first..head.len())
+        .step_by(stride)
+        .any(|at| head[at] == 0x47 && head.get(at + 3).is_some_and(|flags| flags & 0x80 != 0))
+}
+
+/// Where the first packet of a transport stream begins, and how far it is to the next.
+pub(super) fn transport_packets(bytes: &[u8]) -> Option<(usize, usize)> {
     /// Plain, behind a time stamp of four bytes (Blu-ray), before 16 bytes of error correction.
     const STRIDES: [usize; 3] = [188, 192, 204];
-    let starts = |first: usize, stride: usize| (first..head.len()).step_by(stride);
-    let is_stream = |first: usize, stride: usize| starts(first, stride).take(5).all(|at| head[at] == 0x47);
-    let Some((first, stride)) = STRIDES
+    let is_stream = |first: usize, stride: usize| {
+        (first..bytes.len()).step_by(stride).take(5).all(|at| bytes[at] == 0x47)
+    };
+    STRIDES
         .into_iter()
         .flat_map(|stride| (0..stride).map(move |first| (first, stride)))
-        .find(|(first, stride)| first + 5 * stride <= head.len() && is_stream(*first, *stride))
-    else {
-        return false;
-    };
-    starts(first, stride)
-        .any(|at| head[at] == 0x47 && head.get(at + 3).is_some_and(|flags| flags & 0x80 != 0))
+        .find(|(first, stride)| first + 5 * stride <= bytes.len() && is_stream(*first, *stride))
 }
 
 /// A box's name and its whole length (ISO 14496-12, 4.2). `None` for one that goes on to the file's end, or is none.

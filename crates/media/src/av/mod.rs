@@ -3,11 +3,11 @@
 //! Start with `pipeline`. What it stands on, from the source to the result: `reader` (bytes of the host), `fragments`
 //! (of an mp4, brought near), `input` (the container; `callbacks` is how it reads, `described` what it says of its
 //! streams), `arriving` (is it read before all of it is there?), `track`, `container`, `marks` and `xing` (which stream,
-//! where, whole?), `demux`. Then either `copy` (packets as they are) or `decode`, `playback` (sound as a correct player
-//! would play it, by `timeline`, cut to the `part` that was asked for), `resample`, `quality` (the table), `orders` (of
-//! channels), `codec`, `gather`, `crew` and `flac` (several encoders at once), `encode`. To `normalize`, `loudness`
-//! measures and limits, `levelled` sits between the two, and `rehear` listens to what was made. Last `tags` (what is no
-//! sound), `mux` and `output`.
+//! where, whole?), `demux` (`picture_clock`: what the picture went through). Then either `copy` (packets as they are) or
+//! `decode`, `playback` (sound as a correct player would play it, by `timeline`, cut to the `part` that was asked for),
+//! `resample`, `quality` (the table), `orders` (of channels), `codec`, `gather`, `crew` and `flac` (several encoders at
+//! once), `encode`. To `normalize`, `loudness` measures and limits, `levelled` sits between the two, and `rehear` listens
+//! to what was made. Last `tags` (what is no sound), `mux` and `output`.
 //! `whitelist` says what may be opened at all; `binding` finds libav's functions, `ffi` and `packet` own its values;
 //! `failures` has the sentences, `progress` tells how far it is.
 
@@ -39,6 +39,7 @@ mod orders;
 mod output;
 mod packet;
 mod part;
+mod picture_clock;
 mod pipeline;
 mod playback;
 mod progress;

@@ -7,6 +7,7 @@ use domain::{Access, Failure, OutputSpec};
 
 use super::super::edges::Edges;
 use super::super::input::Input;
+use super::super::picture_clock::Run;
 use super::super::skip::Skip;
 use super::super::track::{Kind, Track, choose};
 use super::super::{AvLimits, Host, Probe, container};
@@ -55,7 +56,8 @@ impl<'h> Demux<'h> {
             skip: None,
             reach_secs: 0.0,
             longest_packet_secs: 0.0,
-            run: None,
+            run: Run::default(),
+            has_clock: false,
             picture: None,
             origin_secs: None,
             first_sound_secs: None,
@@ -83,6 +85,7 @@ impl<'h> Demux<'h> {
             return Ok(());
         }
         self.input.keep_only(&both);
+        self.follow_clock();
         self.zero_secs = self.first_picture(tracks)?;
         if !self.watches_all() && !self.watches_picture() {
             self.input.keep_only(&[self.track.index]);

@@ -2,15 +2,13 @@
 
 use std::ops::Range;
 
-use domain::Failure;
+use domain::{Access, Failure};
 
 use super::super::copy::flac_end;
 use super::super::failures;
 use super::super::packet::Packet;
 use super::Demux;
 
-/// A picture that stands still for longer may as well be a clock that jumped.
-const MOST_BETWEEN_PICTURES_SECS: f64 = 2.0;
 /// One packet, and what a clock rounds off it.
 const ONE_PACKET: f64 = 1.01;
 
@@ -20,7 +18,8 @@ impl Demux<'_> {
         let is_other = packet.stream() != self.track.index;
         // What was read to open the container comes too, whatever stream it is of.
         if self.watches_picture() && self.pictures.contains(&packet.stream()) {
-            self.watch(packet);
+            let at_secs = packet.time().map(|time| self.track.time_base.secs(time));
+            at_secs.into_iter().for_each(|at_secs| self.run.pass(at_secs));
         }
         if is_other && !self.watches_all() {
             return;
@@ -44,19 +43,26 @@ impl Demux<'_> {
         samples.map_or(0.0, |samples| samples as f64 / f64::from(self.track.rate.max(1)))
     }
 
-    /// Follows the picture's clock, to tell a hole in the sound from a jump of all clocks.
-    fn watch(&mut self, packet: &Packet) {
-        let Some(at) = packet.time().map(|time| self.track.time_base.secs(time)) else { return };
-        match &mut self.run {
-            // Pictures come in the order in which they are decoded.
-            Some(run) if (at - run.end).abs() <= MOST_BETWEEN_PICTURES_SECS => run.end = run.end.max(at),
-            run => *run = Some(at..at),
+    /// Where every byte is read anyway and clocks may jump, the picture's clock is followed to say whether they did: by its
+    /// packets, unless that is read off the bytes.
+    pub(super) fn watches_picture(&self) -> bool {
+        matches!(self.input.container(), "ts" | "mpeg") && !self.has_clock
+    }
+
+    /// Reads the picture's clock off the bytes, where all of them pass by that belong to the packets to come: of a source
+    /// that comes once, libav has kept packets from opening it.
+    pub(super) fn follow_clock(&mut self) {
+        let is_read_anew = self.input.access() == Access::Random && !self.input.is_stream();
+        if let ("ts", true, Some(picture)) = (self.input.container(), is_read_anew, self.pictures.first()) {
+            self.has_clock = true;
+            self.input.follow_clock(*picture);
         }
     }
 
-    /// Where every byte is read anyway and clocks may jump, the picture is read along to say whether they did.
-    pub(super) fn watches_picture(&self) -> bool {
-        matches!(self.input.container(), "ts" | "mpeg")
+    /// What the picture went through, as far as it was read.
+    pub(super) fn played(&mut self) -> Option<Range<f64>> {
+        let run = if self.has_clock { self.input.followed() } else { Some(&self.run) };
+        run.and_then(|run| run.latest().cloned())
     }
 
     /// From when to when the picture played without a break, up to the latest packet.

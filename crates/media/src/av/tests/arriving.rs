@@ -66,13 +66,13 @@ impl Host for Arriving {
 }
 
 /// What came of a file that arrives, its bytes, and how long it was when the rest was asked for.
-struct Outcome {
-    result: Result<Extracted, Failure>,
+pub(super) struct Outcome {
+    pub(super) result: Result<Extracted, Failure>,
     bytes: Vec<u8>,
     made_before: u64,
 }
 
-fn hear(path: &Path, output: &OutputSpec, is_sized: bool) -> Outcome {
+pub(super) fn hear(path: &Path, output: &OutputSpec, is_sized: bool) -> Outcome {
     let into = tempfile::NamedTempFile::new().expect("a result's file");
     let mut host = Arriving::open(path, is_sized, into.path());
     let result = run(&mut host, output.clone(), AvLimits::default(), into.path());

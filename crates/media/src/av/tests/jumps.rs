@@ -1,5 +1,6 @@
 //! Clocks of broadcasts, which may jump: what the picture went through is silence, and nothing else.
 
+use super::arriving::hear;
 use super::copies::{extract_file, remade};
 use super::*;
 
@@ -29,7 +30,7 @@ fn a_long_silence_is_one_in_a_broadcast_too() {
         let (_folder, path) = remade(name, words);
         // What is not there cannot be copied either.
         for format in [AudioFormat::Wav, AudioFormat::Mp3] {
-            let made = extract_file(&path, OutputSpec::plain(format));
+            let made = made(&path, format);
             let secs = made.result.duration_secs();
             assert!((secs - 36.0).abs() < 0.1, "{name}: {secs:.3} s, and the picture has 36");
             let got = decoded(made.file.path());
@@ -57,9 +58,20 @@ fn recording(codec: &str, offset: u32) -> (tempfile::TempDir, std::path::PathBuf
     remade("recording.ts", &format!("{} {sound} -output_ts_offset {offset} -f mpegts", moving(6)))
 }
 
+/// What is made of it, the same if its bytes come in order alone: then the picture's clock is told by its packets.
+fn made(path: &Path, format: AudioFormat) -> Made {
+    let output = OutputSpec::plain(format);
+    let made = extract_file(path, output.clone());
+    for is_sized in [true, false] {
+        let result = hear(path, &output, is_sized).result;
+        assert_eq!(result.as_ref(), Ok(&made.result), "{} as it arrives", path.display());
+    }
+    made
+}
+
 /// How long its sound is.
 fn length_secs(path: &Path, format: AudioFormat) -> f64 {
-    extract_file(path, OutputSpec::plain(format)).result.duration_secs()
+    made(path, format).result.duration_secs()
 }
 
 #[test]
@@ -75,7 +87,8 @@ fn a_clock_that_jumps_before_the_first_sound_is_no_silence() {
     let (_other, programme) = recording("libmp3lame", 1800);
     let both = joined(&[&slate, &programme]);
     for format in [AudioFormat::Wav, AudioFormat::Mp3] {
-        let secs = length_secs(both.path(), format);
+        // From its end it is known that there is sound at all.
+        let secs = extract_file(both.path(), OutputSpec::plain(format)).result.duration_secs();
         assert!((secs - 6.0).abs() < 0.2, "{format:?}: {secs:.3} s");
     }
 }
