@@ -1,5 +1,5 @@
 //! The clock of a transport stream's picture, read off its packets as they pass by. libav would put all of the picture
-//! together to tell it, which costs as much as the sound.
+//! together to tell it: a fifth of the work of making a wav of a 1080p stream.
 
 use std::ops::Range;
 
