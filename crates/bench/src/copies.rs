@@ -75,27 +75,25 @@ impl Raw {
         let next_at = format!("{} + n.i * {step}", waiting.from.as_millis());
         let attempts = waiting.attempts.to_string();
         self.run("BEGIN").await?;
-        let due = format!(
-            "UPDATE deliveries SET next_at = {}, attempts = {attempts} WHERE event_id = '{event}'",
+        self.run(&format!("UPDATE deliveries SET attempts = {attempts} WHERE event_id = '{event}'")).await?;
+        let of_queue = format!("delivery_id IN (SELECT d.id FROM deliveries d WHERE d.event_id = '{event}')");
+        let stage = if waiting.attempts == 0 { "first" } else { "later" };
+        self.run(&format!(
+            "UPDATE delivery_queue SET next_at = {}, stage = '{stage}', number = {attempts} + 1 WHERE {of_queue}",
             waiting.from.as_millis()
-        );
-        self.run(&due).await?;
+        ))
+        .await?;
         let of_job = format!("id = '{job}'");
         self.copy_rows("jobs", &of_job, copies, &[("id", id("job"))]).await?;
         let of_event = format!("id = '{event}'");
         let changed = [("id", id("msg")), ("job_id", id("job")), ("sequence", "sequence + n.i".to_owned())];
         self.copy_rows("events", &of_event, copies, &changed).await?;
         let of_delivery = format!("event_id = '{event}'");
-        let changed = [
-            ("id", id("dlv")),
-            ("event_id", id("msg")),
-            ("job_id", id("job")),
-            ("next_at", next_at),
-            ("failures", attempts.clone()),
-            ("is_first", i32::from(waiting.attempts == 0).to_string()),
-            ("attempts", attempts),
-        ];
+        let changed =
+            [("id", id("dlv")), ("event_id", id("msg")), ("job_id", id("job")), ("failures", attempts)];
         self.copy_rows("deliveries", &of_delivery, copies, &changed).await?;
+        let changed = [("delivery_id", id("dlv")), ("next_at", next_at)];
+        self.copy_rows("delivery_queue", &of_queue, copies, &changed).await?;
         self.run(&format!(
             "UPDATE event_counters SET last_sequence = last_sequence + {copies} WHERE key_id = '{key}'"
         ))

@@ -1,4 +1,4 @@
-//! Claiming deliveries. Their leases are in `delivery_leases`, and recording what came of them in `record`.
+//! Claiming deliveries. Where they wait is `delivery_queue`, and recording what came of them `record`.
 //!
 //! A delivery's attempts are numbered, and the number is the fence: an attempt is recorded once, by whoever holds
 //! the lease under that number, or as interrupted by whoever finds that the lease ran out.
@@ -11,47 +11,22 @@ use domain::{
 };
 
 use crate::database::Tx;
-use crate::delivery_leases::{Picked, end_newest, take, waits_again};
+use crate::delivery_queue::{Held, Stage, Waiting, hand_back, take, waiting};
 use crate::due::DueEndpoint;
-use crate::endpoints::{reckon, state_from_row};
+use crate::endpoints::{end_probes, reckon, state_from_row};
 use crate::error::StoreError;
-use crate::rows::Rows;
-use crate::sql::{Row, Unreadable, sql, sql_over};
+use crate::sql::{Row, Unreadable, sql};
 use crate::{Store, millis};
 
 /// The columns that [`event_from_row`] and [`delivery_from_row`] read, of `events e` joined with `deliveries d`.
 macro_rules! delivery_columns {
     () => {
-        "d.id, d.url, d.attempts, d.failures, d.is_replay, d.next_at, e.id AS event_id, e.key_id, e.sequence, \
+        "d.id, d.url, d.attempts, d.failures, d.is_replay, e.id AS event_id, e.key_id, e.sequence, \
          e.job_id, e.kind, e.body, e.created_at, \
          (SELECT CASE o.swept WHEN 0 THEN o.expires_at ELSE 0 END FROM jobs o WHERE o.id = d.job_id) AS file_until "
     };
 }
 pub(crate) use delivery_columns;
-
-/// Selects deliveries of an endpoint that are due and not under way, whole, and locks them: in a line, by `$2`, as many
-/// as `$3`. The inner query is what is locked, so that no event is.
-macro_rules! select_due {
-    ($line:literal) => {
-        concat!(
-            "SELECT ",
-            crate::deliveries::delivery_columns!(),
-            "FROM (SELECT d.* FROM deliveries d WHERE d.endpoint_id = $1 AND d.is_first = ",
-            $line,
-            " AND d.state = 'pending' AND d.next_at <= $2 \
-             AND (SELECT l.until FROM delivery_leases l WHERE l.delivery_id = d.id LIMIT 1) IS NULL \
-             ORDER BY d.next_at LIMIT $3 {skip_locked}) AS d JOIN events e ON e.id = d.event_id"
-        )
-    };
-}
-pub(crate) use select_due;
-
-/// A delivery that waits and is due: `T` is what is read of it.
-struct Waiting<T> {
-    delivery: T,
-    is_first: bool,
-    next_at: i64,
-}
 
 impl Store {
     /// Claims up to `limit` deliveries of an endpoint that are due by `now`, the ones that wait longest first, and
@@ -72,12 +47,16 @@ impl Store {
         let limit = allowed(&mut tx, endpoint, limit, now).await?;
         let picked = match limit {
             0 => Vec::new(),
-            _ => shared_out(waiting(&mut tx, id, limit, now).await?, limit),
+            _ => {
+                let mut due = waiting(&mut tx, id, Stage::First, limit, now).await?;
+                due.extend(waiting(&mut tx, id, Stage::Later, limit, now).await?);
+                shared_out(due, limit)
+            }
         };
-        let claimed = take(&mut tx, node, &picked, lease, now).await?;
+        let claimed = take(&mut tx, node, id, &picked, lease, now).await?;
         if endpoint.is_probe && !picked.is_empty() {
             let update = sql("UPDATE endpoints SET probe_id = $2 WHERE id = $1").bind(id.as_str());
-            tx.execute(update.bind(picked.first().map(Picked::id))).await?;
+            tx.execute(update.bind(picked.first().map(|one| one.id.as_str()))).await?;
         }
         // Where a claim was filled there may be more, so that the endpoint is due as it was.
         let is_filled = limit > 0 && i64::try_from(picked.len()).is_ok_and(|picked| picked == limit);
@@ -99,19 +78,13 @@ impl Store {
             return Ok(());
         }
         let mut tx = self.database.begin().await?;
-        let released = end_newest(&mut tx, leases.iter()).await?;
-        if let Some(at) = not_before {
-            let rows = Rows::ids(released.iter().map(|(id, _)| id.as_str()))
-                .int("not_before", released.iter().map(|_| millis(at)));
-            let update = "UPDATE deliveries SET next_at = r.not_before FROM {rows} \
-                 WHERE deliveries.id = r.id AND deliveries.next_at < r.not_before";
-            tx.execute(sql_over(rows, update)).await?;
-        }
+        let held: Vec<_> = leases.iter().map(held).collect();
+        let released = hand_back(&mut tx, &held, not_before).await?;
         let is_released =
             |lease: &&Lease<Delivery>| released.contains(&(lease.item.id.as_str().to_owned(), lease.attempt));
         let waiting = leases.iter().filter(is_released).map(|lease| (lease.item.endpoint(), &lease.item.id));
         let waiting: Vec<(EndpointId, &DeliveryId)> = waiting.collect();
-        waits_again(&mut tx, waiting.iter().map(|(endpoint, id)| (endpoint.as_str(), id.as_str()))).await?;
+        end_probes(&mut tx, waiting.iter().map(|(endpoint, id)| (endpoint.as_str(), id.as_str()))).await?;
         tx.commit().await?;
         self.wake.hint_deliveries();
         Ok(())
@@ -167,33 +140,20 @@ async fn allowed(
     })
 }
 
-/// The deliveries of an endpoint that are due, up to `limit` of those that were never tried and as many others.
-async fn waiting(
-    tx: &mut Tx,
-    endpoint: &EndpointId,
-    limit: i64,
-    now: Timestamp,
-) -> Result<Vec<Waiting<Picked>>, StoreError> {
-    let mut waiting = Vec::new();
-    for (is_first, select) in [(true, select_due!("1")), (false, select_due!("0"))] {
-        let select = sql(select).bind(endpoint.as_str()).bind(millis(now)).bind(limit);
-        for row in tx.fetch(select).await? {
-            let next_at = row.get("next_at")?;
-            waiting.push(Waiting { delivery: Picked::from_row(row)?, is_first, next_at });
-        }
-    }
-    Ok(waiting)
+/// What its holder knows of a lease.
+pub(crate) fn held(lease: &Lease<Delivery>) -> Held<'_> {
+    (lease.item.id.as_str(), lease.attempt, lease.holder.as_str())
 }
 
 /// Picks `limit`: a quarter of each kind, and the rest by how long they wait.
-fn shared_out<T>(mut waiting: Vec<Waiting<T>>, limit: i64) -> Vec<T> {
+fn shared_out(mut waiting: Vec<Waiting>, limit: i64) -> Vec<Waiting> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     // A single slot goes to who waits longest, which starves nobody either.
     let share = if limit > 1 { limit.div_ceil(4) } else { 0 };
     waiting.sort_by_key(|one| one.next_at);
     let mut sure = [0; 2];
     for one in &mut waiting {
-        let count = &mut sure[usize::from(one.is_first)];
+        let count = &mut sure[usize::from(one.stage == Stage::First)];
         if *count < share {
             *count += 1;
             one.next_at = i64::MIN;
@@ -201,7 +161,7 @@ fn shared_out<T>(mut waiting: Vec<Waiting<T>>, limit: i64) -> Vec<T> {
     }
     waiting.sort_by_key(|one| one.next_at);
     waiting.truncate(limit);
-    waiting.into_iter().map(|one| one.delivery).collect()
+    waiting
 }
 
 pub(crate) fn delivery_from_row(row: &Row) -> Result<Delivery, StoreError> {
@@ -245,11 +205,8 @@ mod tests {
 
     #[test]
     fn first_attempts_and_later_ones_each_get_a_quarter_and_the_rest_is_for_who_waits_longest() {
-        let some = |count: i64, is_first, from: i64| {
-            (0..count).map(move |n| {
-                let kind = if is_first { "first" } else { "later" };
-                Waiting { delivery: kind, is_first, next_at: from + n }
-            })
+        let some = |count: i64, stage, from: i64| {
+            (0..count).map(move |n| Waiting { id: n.to_string(), stage, next_at: from + n, number: 1 })
         };
         for (firsts, later, limit, expected) in [
             (100, 100, 8, 6),
@@ -260,11 +217,12 @@ mod tests {
             (9, 9, 1, 1),
             (2, 1, 9, 2),
         ] {
-            let waiting: Vec<_> = some(firsts, true, 0).chain(some(later, false, 1000)).collect();
+            let waiting: Vec<_> =
+                some(firsts, Stage::First, 0).chain(some(later, Stage::Later, 1000)).collect();
             let all = waiting.len();
             let picked = shared_out(waiting, limit);
             assert_eq!(picked.len(), all.min(limit as usize));
-            let found = picked.iter().filter(|one| **one == "first").count();
+            let found = picked.iter().filter(|one| one.stage == Stage::First).count();
             assert_eq!(found, expected, "{firsts} first and {later} later for {limit}");
         }
     }

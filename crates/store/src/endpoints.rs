@@ -3,7 +3,7 @@
 //! `due_at` of an endpoint is never later than the truth, on PostgreSQL too: whoever makes a delivery wait locks the
 //! endpoint's row in the same transaction, and whoever reckons `due_at` anew locks it in a statement of its own
 //! first, so that the reckoning sees what was committed before. Several endpoints are locked in the order of their
-//! ids. Nobody who holds one waits for a delivery's row.
+//! ids, and last of all that is locked (`delivery_queue`): nobody who holds one waits for a delivery.
 
 use crate::database::Tx;
 use crate::error::StoreError;
@@ -100,17 +100,13 @@ pub(crate) async fn lock(tx: &mut Tx, endpoints: &[&str]) -> Result<(), StoreErr
     Ok(())
 }
 
-/// When the first of an endpoint's deliveries in this line is due: of those that wait and are not under way. What is
-/// under way is passed over one by one, which is never more than what all nodes send at once; `LIMIT 1` and not
-/// `EXISTS`, of which PostgreSQL would make a join that reads all that wait.
-macro_rules! first_in_line {
-    ($line:literal) => {
+/// When the first of what waits for an endpoint in this stage is due.
+macro_rules! first_of_stage {
+    ($stage:literal) => {
         concat!(
-            "(SELECT d.next_at FROM deliveries d WHERE d.endpoint_id = endpoints.id AND d.is_first = ",
-            $line,
-            " AND d.state = 'pending' \
-             AND (SELECT l.until FROM delivery_leases l WHERE l.delivery_id = d.id LIMIT 1) IS NULL \
-             ORDER BY d.next_at LIMIT 1)"
+            "(SELECT q.next_at FROM delivery_queue q WHERE q.endpoint_id = endpoints.id AND q.stage = '",
+            $stage,
+            "' ORDER BY q.next_at LIMIT 1)"
         )
     };
 }
@@ -122,33 +118,33 @@ pub(crate) async fn reckon(tx: &mut Tx, endpoints: &[&str]) -> Result<(), StoreE
          WHEN state = 'disabled' OR (state = 'failing' AND probe_id IS NOT NULL) THEN NULL \
          ELSE (SELECT CASE WHEN MIN(w.next_at) < endpoints.retry_at THEN endpoints.retry_at \
                  ELSE MIN(w.next_at) END FROM (SELECT ",
-        first_in_line!("1"),
+        first_of_stage!("first"),
         " AS next_at UNION ALL SELECT ",
-        first_in_line!("0"),
+        first_of_stage!("later"),
         " UNION ALL SELECT CASE WHEN endpoints.has_live = 1 AND endpoints.state = 'healthy' THEN ",
-        first_in_line!("2"),
+        first_of_stage!("live"),
         " END) AS w) END, \
          has_live = CASE WHEN has_live = 1 AND ",
-        first_in_line!("2"),
+        first_of_stage!("live"),
         " IS NOT NULL THEN 1 ELSE 0 END \
          WHERE id IN (SELECT r.id FROM {rows})"
     );
     tx.execute(sql_over(Rows::ids(endpoints.iter().copied()), update)).await.map(drop)
 }
 
-/// Gives every delivery that was made before there were endpoints its own.
-pub(crate) async fn fill_endpoints(tx: &mut Tx) -> Result<(), StoreError> {
-    let select = sql("SELECT key_id, url, MIN(created_at) AS since FROM deliveries \
-         WHERE endpoint_id IS NULL GROUP BY key_id, url");
-    let mut ids = Vec::new();
-    for row in tx.fetch(select).await? {
-        let (key, url) = (row.parse("key_id", KeyId::parse)?, row.parse("url", WebUrl::parse)?);
-        let id = expect_delivery(tx, &key, &url, Timestamp::from_millis(row.get("since")?)).await?;
-        let update = sql("UPDATE deliveries SET endpoint_id = $1 WHERE key_id = $2 AND url = $3");
-        tx.execute(update.bind(id.as_str()).bind(key.as_str()).bind(url.as_written())).await?;
-        ids.push(id);
-    }
-    let endpoints: Vec<&str> = ids.iter().map(EndpointId::as_str).collect();
+/// Deliveries that were claimed wait again, each by its endpoint and its own name: what of it was a probe is over, and when
+/// their endpoints are due is reckoned anew.
+pub(crate) async fn end_probes<'a>(
+    tx: &mut Tx,
+    deliveries: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+) -> Result<(), StoreError> {
+    let endpoints = in_order(deliveries.clone().map(|(endpoint, _)| endpoint));
+    lock(tx, &endpoints).await?;
+    let rows = Rows::ids(deliveries.clone().map(|(endpoint, _)| endpoint));
+    let rows = rows.text("delivery", deliveries.map(|(_, delivery)| delivery));
+    let update = "UPDATE endpoints SET probe_id = NULL FROM {rows} \
+         WHERE endpoints.id = r.id AND endpoints.probe_id = r.delivery";
+    tx.execute(sql_over(rows, update)).await?;
     reckon(tx, &endpoints).await
 }
 

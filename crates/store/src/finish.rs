@@ -8,6 +8,7 @@ use domain::{
 };
 
 use crate::database::Tx;
+use crate::delivery_queue::Stage;
 use crate::endpoints::expect_delivery;
 use crate::error::StoreError;
 use crate::live::silence;
@@ -72,7 +73,7 @@ impl Store {
         let sequence = next_sequence(&mut tx, job).await?;
         insert_event(&mut tx, job, &event, sequence, now).await?;
         if let Some(delivery) = &deliver {
-            let waits = Waits { from: now.plus(held), is_live: false };
+            let waits = Waits { from: now.plus(held), stage: Stage::First };
             insert_delivery(&mut tx, delivery, job, &event.id, waits, now).await?;
         }
         tx.commit().await?;
@@ -148,8 +149,8 @@ pub(crate) async fn insert_event(
 pub(crate) struct Waits {
     /// Not sent before.
     pub(crate) from: Timestamp,
-    /// In the line of live ones.
-    pub(crate) is_live: bool,
+    /// In which line.
+    pub(crate) stage: Stage,
 }
 
 /// Makes an event wait to be brought to the job's webhook; its endpoint, which is locked.
@@ -167,18 +168,23 @@ pub(crate) async fn insert_delivery(
         })?;
     let endpoint = expect_delivery(tx, &job.key, url, now).await?;
     let insert = sql("INSERT INTO deliveries \
-         (id, key_id, event_id, job_id, receiver, url, state, next_at, attempts, created_at, endpoint_id, is_first) \
-         VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, 0, $8, $9, $10)")
+         (id, key_id, event_id, job_id, receiver, url, state, attempts, created_at, endpoint_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, 'pending', 0, $7, $8)")
     .bind(id.as_str())
     .bind(job.key.as_str())
     .bind(event.as_str())
     .bind(job.id.as_str())
     .bind(Receiver::of(url.url()).as_str())
     .bind(url.as_written())
-    .bind(millis(waits.from))
     .bind(millis(now))
+    .bind(endpoint.as_str());
+    tx.execute(insert).await?;
+    let insert = sql("INSERT INTO delivery_queue (delivery_id, endpoint_id, stage, next_at, number) \
+         VALUES ($1, $2, $3, $4, 1)")
+    .bind(id.as_str())
     .bind(endpoint.as_str())
-    .bind(if waits.is_live { 2_i64 } else { 1 });
+    .bind(waits.stage.as_str())
+    .bind(millis(waits.from));
     tx.execute(insert).await?;
     Ok(endpoint)
 }

@@ -170,7 +170,7 @@ impl Store {
     pub async fn queue_depth(&self) -> Result<QueueDepth, StoreError> {
         let select = sql("SELECT (SELECT COUNT(*) FROM jobs WHERE state = 'queued') AS queued, \
              (SELECT COUNT(*) FROM job_leases) AS processing, \
-             (SELECT COUNT(*) FROM deliveries WHERE state = 'pending') AS pending");
+             (SELECT COUNT(*) FROM delivery_queue) + (SELECT COUNT(*) FROM delivery_leases) AS pending");
         let Some(row) = self.database.fetch_optional(select).await? else { return Ok(QueueDepth::default()) };
         Ok(QueueDepth {
             queued: row.number("queued")?,

@@ -12,7 +12,7 @@
 
 pub mod database;
 pub mod deliveries;
-mod delivery_leases;
+mod delivery_queue;
 pub mod due;
 pub mod endpoints;
 pub mod error;
@@ -20,6 +20,7 @@ pub mod files;
 pub mod finish;
 pub mod folder;
 mod health;
+mod interrupted;
 mod job_leases;
 pub mod jobs;
 pub mod keys;

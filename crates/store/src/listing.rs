@@ -86,11 +86,11 @@ macro_rules! select_page {
         concat!(
             $with,
             "SELECT d.id, d.event_id, e.kind, e.sequence, d.job_id, d.url, d.receiver, \
-             d.endpoint_id, d.state, d.attempts, d.is_replay, d.created_at, d.next_at, \
-             (SELECT l.until FROM delivery_leases l WHERE l.delivery_id = d.id) AS until, \
+             d.endpoint_id, d.state, d.attempts, d.is_replay, d.created_at, q.next_at, \
              a.status AS last_status, a.error AS last_error FROM ",
             $from,
             " JOIN events e ON e.id = d.event_id \
+             LEFT JOIN delivery_queue q ON q.delivery_id = d.id \
              LEFT JOIN delivery_attempts a ON a.delivery_id = d.id AND a.number = d.attempts \
              WHERE d.key_id = $1 AND ($2 IS NULL OR d.job_id = $2) AND ($3 IS NULL OR d.state = $3) \
              AND ($4 IS NULL OR d.receiver = $4) AND d.created_at >= $5 AND d.created_at < $6 \
@@ -103,10 +103,10 @@ macro_rules! select_page {
 macro_rules! select_delivery {
     ($rest:literal) => {
         concat!(
-            "SELECT d.state, (SELECT l.until FROM delivery_leases l WHERE l.delivery_id = d.id) AS until, \
-             d.created_at AS delivery_created_at, ",
+            "SELECT d.state, q.next_at, d.created_at AS delivery_created_at, ",
             delivery_columns!(),
-            "FROM deliveries d JOIN events e ON e.id = d.event_id ",
+            "FROM deliveries d JOIN events e ON e.id = d.event_id \
+             LEFT JOIN delivery_queue q ON q.delivery_id = d.id ",
             $rest
         )
     };
@@ -203,7 +203,7 @@ impl Store {
         Ok(RecordedDelivery {
             state: state_from_row(row).map_err(corrupt)?,
             created_at: Timestamp::from_millis(row.get("delivery_created_at")?),
-            next_at: next_at_from_row(row).map_err(corrupt)?,
+            next_at: row.time("next_at")?,
             attempts: self.attempts_of(id).await?,
             endpoint,
             delivery,
@@ -227,11 +227,6 @@ fn state_from_row(row: &Row) -> Result<DeliveryState, Unreadable> {
     row.parse("state", |text| DeliveryState::parse(text).ok_or(()))
 }
 
-fn next_at_from_row(row: &Row) -> Result<Option<Timestamp>, Unreadable> {
-    let waits = state_from_row(row)? == DeliveryState::Pending && row.get::<Option<i64>>("until")?.is_none();
-    Ok(row.time("next_at")?.filter(|_| waits))
-}
-
 fn summary_from_row(row: &Row) -> Result<DeliverySummary, StoreError> {
     let id: String = row.get("id")?;
     let read = || {
@@ -248,7 +243,7 @@ fn summary_from_row(row: &Row) -> Result<DeliverySummary, StoreError> {
             attempts: row.number("attempts")?,
             is_replay: row.get::<i64>("is_replay")? == 1,
             created_at: Timestamp::from_millis(row.get("created_at")?),
-            next_at: next_at_from_row(row)?,
+            next_at: row.time("next_at")?,
             last_status: match row.get::<Option<i64>>("last_status")? {
                 Some(_) => Some(row.number("last_status")?),
                 None => None,

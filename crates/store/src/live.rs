@@ -2,16 +2,15 @@
 //! order; each is tried once; and from the moment that a job ends, none of it is begun any more.
 //!
 //! The end waits in turn: where a live event is under way, the final one is held until that attempt was recorded, or
-//! its lease is over. So a live lease must be short, and none may be under way after it. Both sides lock the live
-//! delivery's row, so that neither misses the other.
+//! its lease is over. So a live lease must be short, and none may be under way after it. Who ends the job and who records
+//! the attempt both lock the live delivery's row, so that neither misses the other.
 
 use std::time::Duration;
 
 use domain::{Delivery, DeliveryId, EndpointId, EventKind, Job, JobId, Lease, NodeId, Timestamp};
 
 use crate::database::Tx;
-use crate::deliveries::select_due;
-use crate::delivery_leases::{Picked, take, under_way};
+use crate::delivery_queue::{Stage, take, waiting};
 use crate::endpoints::reckon;
 use crate::error::StoreError;
 use crate::finish::{EventDraft, Waits, insert_delivery, insert_event};
@@ -55,7 +54,7 @@ impl Store {
             return Ok(Announced::Busy);
         }
         insert_event(&mut tx, job, event, unnumbered()?, now).await?;
-        let waits = Waits { from: now, is_live: true };
+        let waits = Waits { from: now, stage: Stage::Live };
         let endpoint = insert_delivery(&mut tx, delivery, job, &event.id, waits, now).await?;
         let update = sql("UPDATE endpoints SET has_live = 1 WHERE id = $1 AND state = 'healthy'");
         if tx.execute(update.bind(endpoint.as_str())).await? == 0 {
@@ -83,10 +82,8 @@ impl Store {
             return Ok(Vec::new());
         }
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let select = sql(select_due!("2")).bind(endpoint.as_str()).bind(millis(now)).bind(limit);
-        let rows = tx.fetch(select).await?;
-        let picked = rows.into_iter().map(Picked::from_row).collect::<Result<Vec<_>, _>>()?;
-        let claimed = take(&mut tx, node, &picked, lease, now).await?;
+        let picked = waiting(&mut tx, endpoint, Stage::Live, limit, now).await?;
+        let claimed = take(&mut tx, node, endpoint, &picked, lease, now).await?;
         reckon(&mut tx, &[endpoint.as_str()]).await?;
         tx.commit().await?;
         Ok(claimed)
@@ -98,8 +95,9 @@ impl Store {
 pub(crate) async fn silence(tx: &mut Tx, job: &JobId) -> Result<Duration, StoreError> {
     remove_waiting(tx, job, None).await?;
     // Its delivery is locked by now, so that who records its attempt finds the final delivery to let go.
-    let under_way = sql("SELECT until - {clock} AS lease_left FROM delivery_leases WHERE delivery_id IN \
-         (SELECT d.id FROM deliveries d WHERE d.job_id = $1 AND d.is_first = 2)");
+    let under_way = sql("SELECT l.until - {clock} AS lease_left FROM deliveries d \
+         JOIN delivery_leases l ON l.delivery_id = d.id \
+         WHERE d.job_id = $1 AND l.stage = 'live'");
     let mut held = 0;
     for row in tx.fetch(under_way.bind(job.as_str())).await? {
         held = held.max(row.get::<i64>("lease_left")?);
@@ -108,16 +106,12 @@ pub(crate) async fn silence(tx: &mut Tx, job: &JobId) -> Result<Duration, StoreE
 }
 
 /// Live attempts of these jobs are over: their final deliveries, if they were held, are due now. Their endpoints'
-/// `due_at` is to be reckoned anew. Whoever has one of them locked is waited for: a replay, for one, leaves it as it is.
+/// `due_at` is to be reckoned anew.
 pub(crate) async fn let_go(tx: &mut Tx, jobs: &[&str], now: Timestamp) -> Result<(), StoreError> {
-    let held = "SELECT d.id, d.next_at FROM deliveries d WHERE d.job_id IN (SELECT r.id FROM {rows}) \
-         AND d.state = 'pending' AND d.attempts = 0 ORDER BY d.id {for_update}";
-    let held = tx.fetch(sql_over(Rows::ids(jobs.iter().copied()), held)).await?;
-    let held = held.iter().map(|row| Ok((row.get::<String>("id")?, row.get::<i64>("next_at")?)));
-    let mut held = held.collect::<Result<Vec<_>, StoreError>>()?;
-    held.retain(|(_, next_at)| *next_at > millis(now));
-    let rows = Rows::ids(held.iter().map(|(id, _)| id.as_str())).int("now", held.iter().map(|_| millis(now)));
-    let update = "UPDATE deliveries SET next_at = r.now FROM {rows} WHERE deliveries.id = r.id";
+    let rows = Rows::ids(jobs.iter().copied()).int("now", jobs.iter().map(|_| millis(now)));
+    let update = "UPDATE delivery_queue SET next_at = r.now FROM {rows} JOIN deliveries d ON d.job_id = r.id \
+         WHERE delivery_queue.delivery_id = d.id AND delivery_queue.stage = 'first' \
+             AND delivery_queue.next_at > r.now";
     tx.execute(sql_over(rows, update)).await.map(drop)
 }
 
@@ -134,17 +128,17 @@ async fn was_started(tx: &mut Tx, job: &JobId) -> Result<bool, StoreError> {
 }
 
 /// Removes a job's live event, if it is of this kind and nobody has begun to send it. The job's live delivery stays
-/// locked. It is deleted before its event, which would take it along although somebody has just claimed it.
+/// locked: of a job that runs, none else is pending. Its place goes first, and if that cannot, because somebody has just claimed it, nothing does.
 async fn remove_waiting(tx: &mut Tx, job: &JobId, kind: Option<EventKind>) -> Result<(), StoreError> {
-    let select = sql("SELECT id, event_id FROM deliveries WHERE job_id = $1 AND is_first = 2 \
-         AND state = 'pending' \
+    let select = sql("SELECT id, event_id FROM deliveries WHERE job_id = $1 AND state = 'pending' \
          AND ($2 IS NULL OR event_id IN (SELECT e.id FROM events e WHERE e.job_id = $1 AND e.kind = $2)) \
          {for_update}")
     .bind(job.as_str())
     .bind(kind.map(EventKind::as_str));
     for row in tx.fetch(select).await? {
         let (delivery, event): (String, String) = (row.get("id")?, row.get("event_id")?);
-        if under_way(tx, [delivery.as_str()]).await?.is_empty() {
+        let remove = sql("DELETE FROM delivery_queue WHERE delivery_id = $1 AND stage = 'live'");
+        if tx.execute(remove.bind(delivery.as_str())).await? == 1 {
             tx.execute(sql("DELETE FROM deliveries WHERE id = $1").bind(delivery)).await?;
             tx.execute(sql("DELETE FROM events WHERE id = $1").bind(event)).await?;
         }

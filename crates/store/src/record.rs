@@ -9,7 +9,8 @@ use domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::database::Tx;
-use crate::delivery_leases::{end_leases, end_newest};
+use crate::deliveries::held;
+use crate::delivery_queue::{end, newest, try_again};
 use crate::error::StoreError;
 use crate::health::judge;
 use crate::live::let_go;
@@ -44,21 +45,21 @@ impl Store {
         if attempts.is_empty() {
             return Ok(Vec::new());
         }
-        let leases = attempts.iter().map(|(lease, ..)| lease);
         let mut tx = self.database.begin().await?;
         let mut is_recorded = vec![true; attempts.len()];
-        if end_leases(&mut tx, leases.clone()).await? < attempts.len() as u64 {
+        let mut ended: Vec<&Ended> = attempts.iter().collect();
+        if move_on(&mut tx, &ended).await? < attempts.len() as u64 {
             // Seldom: begun anew, to be told which.
             tx.undo().await?;
             tx = self.database.begin().await?;
-            let newest = end_newest(&mut tx, leases).await?;
+            let leases: Vec<_> = attempts.iter().map(|(lease, ..)| held(lease)).collect();
+            let newest = newest(&mut tx, &leases).await?;
             let is_newest =
                 |(lease, ..): &Ended| newest.contains(&(lease.item.id.as_str().to_owned(), lease.attempt));
             is_recorded = attempts.iter().map(is_newest).collect();
+            ended.retain(|ended| is_newest(ended));
+            move_on(&mut tx, &ended).await?;
         }
-        let recorded = attempts.iter().zip(&is_recorded).filter(|(_, is_recorded)| **is_recorded);
-        let ended: Vec<&Ended> = recorded.map(|(ended, _)| ended).collect();
-        move_on(&mut tx, &ended, now).await?;
         let rows: Vec<_> = ended
             .iter()
             .map(|(lease, attempt, ..)| (lease.item.id.as_str(), lease.attempt, attempt))
@@ -84,24 +85,30 @@ impl Store {
     }
 }
 
-/// Moves deliveries on to where their attempts have brought them: in the order of their ids, in which replays lock them, so
-/// that neither waits for the other.
-async fn move_on(tx: &mut Tx, ended: &[&Ended], now: Timestamp) -> Result<(), StoreError> {
+/// Moves deliveries on to where their attempts have brought them; of how many the lease was the newest. Of the others too
+/// the delivery was changed, which is to be undone.
+async fn move_on(tx: &mut Tx, ended: &[&Ended]) -> Result<u64, StoreError> {
     let mut ended = ended.to_vec();
+    // As all who lock several.
     ended.sort_unstable_by(|(one, ..), (other, ..)| one.item.id.as_str().cmp(other.item.id.as_str()));
-    let place = |next: &Next| match next {
-        Next::Delivered => (DeliveryState::Delivered, now),
-        Next::RetryAt(at) => (DeliveryState::Pending, *at),
-        Next::Exhausted => (DeliveryState::Exhausted, now),
+    let state = |next: &Next| match next {
+        Next::Delivered => DeliveryState::Delivered,
+        Next::RetryAt(_) => DeliveryState::Pending,
+        Next::Exhausted => DeliveryState::Exhausted,
     };
     let rows = Rows::ids(ended.iter().map(|(lease, ..)| lease.item.id.as_str()))
         .int("number", ended.iter().map(|(lease, ..)| i64::from(lease.attempt)))
-        .text("state", ended.iter().map(|(_, _, next, _)| place(next).0.as_str()))
-        .int("next_at", ended.iter().map(|(_, _, next, _)| millis(place(next).1)))
+        .text("state", ended.iter().map(|(_, _, next, _)| state(next).as_str()))
         .int("failed", ended.iter().map(|(_, _, next, _)| i64::from(*next != Next::Delivered)));
-    let update = "UPDATE deliveries SET state = r.state, next_at = r.next_at, attempts = r.number, \
-         failures = deliveries.failures + r.failed, is_first = 0 FROM {rows} WHERE deliveries.id = r.id";
-    tx.execute(sql_over(rows, update)).await.map(drop)
+    let update = "UPDATE deliveries SET state = r.state, attempts = r.number, \
+         failures = deliveries.failures + r.failed FROM {rows} WHERE deliveries.id = r.id";
+    tx.execute(sql_over(rows, update)).await?;
+    let retried = ended.iter().filter_map(|(lease, _, next, _)| match next {
+        Next::RetryAt(at) => Some((held(lease), *at)),
+        Next::Delivered | Next::Exhausted => None,
+    });
+    try_again(tx, &retried.collect::<Vec<_>>()).await?;
+    end(tx, &ended.iter().map(|(lease, ..)| held(lease)).collect::<Vec<_>>()).await
 }
 
 fn micros(duration: Duration) -> i64 {

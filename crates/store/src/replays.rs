@@ -3,7 +3,7 @@
 use domain::{DeliveryId, DeliveryState, KeyId, ReplayId, Timestamp};
 
 use crate::database::Tx;
-use crate::delivery_leases::under_way;
+use crate::delivery_queue::{Place, Stage, enqueue, is_under_way, move_up};
 use crate::endpoints::{in_order, lock, reckon};
 use crate::error::StoreError;
 use crate::rows::Rows;
@@ -95,10 +95,10 @@ impl Store {
         if row.get::<i64>("sequence")? < 0 {
             return Ok(Replayed::Live);
         }
-        if !under_way(&mut tx, [id.as_str()]).await?.is_empty() {
+        let is_again = send_again(&mut tx, std::slice::from_ref(&row), now).await? == 1;
+        if !is_again && is_under_way(&mut tx, id.as_str()).await? {
             return Ok(Replayed::UnderWay);
         }
-        send_again(&mut tx, std::slice::from_ref(&row), now).await?;
         tx.commit().await?;
         self.wake.hint_deliveries();
         Ok(Replayed::Waiting)
@@ -262,24 +262,33 @@ async fn next_turn(tx: &mut Tx, key: &KeyId) -> Result<i64, StoreError> {
 /// Makes deliveries wait again, which are locked; how many. What is under way is being sent as it is. So is what waits
 /// for its first attempt: that is no replay, has its place in line, and may be held behind a live event.
 async fn send_again(tx: &mut Tx, deliveries: &[Row], now: Timestamp) -> Result<u64, StoreError> {
-    let mut tried = Vec::with_capacity(deliveries.len());
+    let (mut ended, mut tried) = (Vec::new(), Vec::new());
     for row in deliveries {
-        if row.get::<String>("state")? != DeliveryState::Pending.as_str() || row.get::<i64>("attempts")? > 0 {
-            tried.push((row.get::<String>("id")?, row.get::<String>("endpoint_id")?));
+        let attempts: i64 = row.get("attempts")?;
+        let place = Place {
+            id: row.get("id")?,
+            endpoint: row.get("endpoint_id")?,
+            stage: Stage::Later.as_str().to_owned(),
+            next_at: millis(now),
+            number: attempts + 1,
+        };
+        match row.get::<String>("state")? == DeliveryState::Pending.as_str() {
+            false => ended.push(place),
+            true if attempts > 0 => tried.push(place),
+            true => {}
         }
     }
-    let mut deliveries = tried;
-    let under_way = under_way(tx, deliveries.iter().map(|(id, _)| id.as_str())).await?;
-    deliveries.retain(|(id, _)| !under_way.contains(id));
-    let rows = Rows::ids(deliveries.iter().map(|(id, _)| id.as_str()))
-        .int("now", deliveries.iter().map(|_| millis(now)));
-    let update = "UPDATE deliveries SET state = 'pending', next_at = r.now, is_first = 0, is_replay = 1, \
-         failures = 0 FROM {rows} WHERE deliveries.id = r.id";
-    tx.execute(sql_over(rows, update)).await?;
-    let endpoints = in_order(deliveries.iter().map(|(_, endpoint)| endpoint.as_str()));
+    let waiting = move_up(tx, tried.iter().map(|one| one.id.as_str()), now).await?;
+    tried.retain(|one| waiting.contains(&one.id));
+    enqueue(tx, &ended).await?;
+    ended.append(&mut tried);
+    let update = "UPDATE deliveries SET state = 'pending', is_replay = 1, failures = 0 \
+         WHERE id IN (SELECT r.id FROM {rows})";
+    tx.execute(sql_over(Rows::ids(ended.iter().map(|one| one.id.as_str())), update)).await?;
+    let endpoints = in_order(ended.iter().map(|one| one.endpoint.as_str()));
     lock(tx, &endpoints).await?;
     reckon(tx, &endpoints).await?;
-    Ok(deliveries.len() as u64)
+    Ok(ended.len() as u64)
 }
 
 fn progress_from_row(row: &Row) -> Result<ReplayProgress, StoreError> {

@@ -173,16 +173,19 @@ impl Store {
             if found.is_empty() {
                 return Ok(deleted);
             }
-            // Asked again once nobody can claim or replay their deliveries any more.
-            let lock = "SELECT d.id FROM deliveries d WHERE d.job_id IN (SELECT r.id FROM {rows}) \
+            // Asked again once nobody can replay or claim their deliveries any more.
+            let found_jobs = || Rows::ids(found.iter().map(String::as_str));
+            let deliveries = "SELECT d.id FROM deliveries d WHERE d.job_id IN (SELECT r.id FROM {rows}) \
                  ORDER BY d.id {for_update}";
-            tx.fetch(sql_over(Rows::ids(found.iter().map(String::as_str)), lock)).await?;
+            tx.fetch(sql_over(found_jobs(), deliveries)).await?;
+            let places = "SELECT q.delivery_id FROM delivery_queue q WHERE q.delivery_id IN (SELECT d.id \
+                 FROM deliveries d WHERE d.job_id IN (SELECT r.id FROM {rows})) {for_update}";
+            tx.fetch(sql_over(found_jobs(), places)).await?;
             let select = concat!(
                 "SELECT j.id FROM jobs j WHERE j.id IN (SELECT r.id FROM {rows}) AND ",
                 nothing_comes!()
             );
-            let rows = Rows::ids(found.iter().map(String::as_str));
-            let jobs = ids(&tx.fetch(sql_over(rows, select)).await?)?;
+            let jobs = ids(&tx.fetch(sql_over(found_jobs(), select)).await?)?;
             if jobs.is_empty() {
                 return Ok(deleted);
             }
@@ -190,6 +193,9 @@ impl Store {
             let attempts = "DELETE FROM delivery_attempts WHERE delivery_id IN \
                  (SELECT d.id FROM deliveries d WHERE d.job_id IN (SELECT r.id FROM {rows}))";
             tx.execute(sql_over(jobs(), attempts)).await?;
+            let places = "DELETE FROM delivery_queue WHERE delivery_id IN \
+                 (SELECT d.id FROM deliveries d WHERE d.job_id IN (SELECT r.id FROM {rows}))";
+            tx.execute(sql_over(jobs(), places)).await?;
             deleted += tx
                 .execute(sql_over(jobs(), "DELETE FROM jobs WHERE id IN (SELECT r.id FROM {rows})"))
                 .await?;

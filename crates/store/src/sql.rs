@@ -9,6 +9,8 @@
 //! | `{skip_locked}` | nothing (one writer at a time) | `FOR UPDATE SKIP LOCKED` |
 //! | `{for_update}` | nothing (one writer at a time) | `FOR UPDATE` |
 //! | `{bytes}` | `BLOB` | `BYTEA` |
+//! | `{without_rowid}` | `WITHOUT ROWID`: the rows are in their key's index | nothing |
+//! | `{only_postgres}` | the rest of the line is a comment | nothing |
 //! | `{rows}` | a table `r` of [`Rows`] | the same |
 //!
 //! What concerns many rows is one statement over `{rows}` rather than one statement a row. It has no other values: what
@@ -87,6 +89,8 @@ impl Statement<'_> {
             return self.text.to_string();
         }
         let text = self.text.replace("{clock}", dialect.clock).replace("{bytes}", dialect.bytes);
+        let text = text.replace("{without_rowid}", dialect.without_rowid);
+        let text = text.replace("{only_postgres}", dialect.only_postgres);
         text.replace("{skip_locked}", dialect.skip_locked).replace("{for_update}", dialect.for_update)
     }
 
@@ -116,6 +120,8 @@ struct Dialect {
     skip_locked: &'static str,
     for_update: &'static str,
     bytes: &'static str,
+    without_rowid: &'static str,
+    only_postgres: &'static str,
 }
 
 const ROWS: &str = "{rows}";
@@ -125,6 +131,8 @@ const SQLITE: Dialect = Dialect {
     skip_locked: "",
     for_update: "",
     bytes: "BLOB",
+    without_rowid: "WITHOUT ROWID",
+    only_postgres: "--",
 };
 
 /// The clock is the statement's and not `clock_timestamp()`: that one is volatile, so that no index could be used.
@@ -133,6 +141,8 @@ const POSTGRES: Dialect = Dialect {
     skip_locked: "FOR UPDATE SKIP LOCKED",
     for_update: "FOR UPDATE",
     bytes: "BYTEA",
+    without_rowid: "",
+    only_postgres: "",
 };
 
 fn arguments<DB>(values: Vec<Value>) -> Result<DB::Arguments, BoxDynError>

@@ -41,11 +41,13 @@ impl House {
             "INSERT INTO endpoints (id, key_id, receiver, url, state, changed_at, failures, due_at) \
              {numbers} SELECT 'ep_' || (1000000000000000 + i), key_id, 'a' || i || '.example:443', \
                  'https://a' || i || '.example/', 'healthy', 0, 0, {due} FROM endpoints, n; \
-             INSERT INTO deliveries (id, key_id, event_id, job_id, receiver, url, state, next_at, attempts, \
-                 created_at, endpoint_id) \
+             INSERT INTO deliveries (id, key_id, event_id, job_id, receiver, url, state, attempts, created_at, \
+                 endpoint_id) \
              {numbers} SELECT 'dlv_' || (1000000000000000 + i), key_id, event_id, job_id, \
-                 'a' || i || '.example:443', 'https://a' || i || '.example/', 'pending', {due}, 0, created_at, \
-                 'ep_' || (1000000000000000 + i) FROM deliveries, n"
+                 'a' || i || '.example:443', 'https://a' || i || '.example/', 'pending', 0, created_at, \
+                 'ep_' || (1000000000000000 + i) FROM deliveries, n; \
+             INSERT INTO delivery_queue (delivery_id, endpoint_id, stage, next_at, number) \
+             SELECT id, endpoint_id, 'first', {due}, 1 FROM deliveries WHERE state = 'pending'"
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(copying)).execute(&mut rows).await.expect("copies");
         rows.close().await.expect("closed");

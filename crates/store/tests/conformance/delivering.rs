@@ -5,10 +5,10 @@ use domain::{
     Delivery, DeliveryAttempt, DeliveryState, EndpointVerdict, Lease, NodeId, Phases, SendError, SendOutcome,
     Timestamp,
 };
-use store::{Next, RecordedDelivery};
+use store::{DatabaseUrl, Next, RecordedDelivery, Replayed};
 
 use crate::on_both;
-use crate::world::{LONG, NEVER_OPENS, NONE, NOW, World, bytes, job, secs};
+use crate::world::{LONG, NEVER_OPENS, NONE, NOW, World, bytes, count, job, secs};
 
 /// For what is not about endpoints.
 const SUCCEEDED: EndpointVerdict = EndpointVerdict::Succeeded;
@@ -174,6 +174,61 @@ async fn many_nodes_never_claim_one_delivery_twice(world: World) {
     assert_eq!((claimed.len(), distinct.len()), (30, 30));
 }
 
+/// Whoever comes first, it is sent once, and as what it is by then.
+async fn a_replay_and_a_claim_at_once_send_a_delivery_once(world: World) {
+    world.deliveries(1).await;
+    let mut lease = world.send(1, LONG, NOW).await.remove(0);
+    for _ in 0..20 {
+        assert!(world.record(&lease, answered(&lease, 500), Next::RetryAt(NOW)).await);
+        let key = &lease.item.event.key;
+        let replay = async { world.store.replay(key, &lease.item.id, NOW).await.expect("answered") };
+        let (replayed, claimed) = tokio::join!(replay, world.send(1, LONG, NOW));
+        let claimed_now = claimed.len();
+        let mut claimed = claimed;
+        claimed.extend(world.send(1, LONG, NOW).await);
+        assert_eq!(claimed.len(), 1, "{replayed:?}, {claimed_now} at once");
+        let next = claimed.remove(0);
+        assert_eq!(next.attempt, lease.attempt + 1);
+        match replayed {
+            Replayed::Waiting => assert_eq!((next.item.is_replay, next.item.failures), (true, 0)),
+            Replayed::UnderWay => assert_eq!(claimed_now, 1),
+            other => panic!("{other:?}"),
+        }
+        lease = next;
+    }
+}
+
+async fn the_lease_of_what_is_no_delivery_any_more_goes(world: World) {
+    world.deliveries(2).await;
+    let held = world.send(2, NONE, NOW).await;
+    world.run_sql("DELETE FROM deliveries WHERE id IN (SELECT MIN(id) FROM deliveries)").await;
+    assert_eq!(world.send(2, NONE, NOW).await.len(), 1, "the other");
+    let lost = &held[1];
+    assert!(!world.record(lost, answered(lost, 200), Next::Delivered).await);
+    world.run_sql("DELETE FROM deliveries").await;
+    assert_eq!(world.due(NOW).await, []);
+    assert_eq!(world.store.next_delivery_due(NOW).await.expect("read"), None, "nobody is woken for it");
+}
+
+/// What an attempt changes of a delivery is in no index: there is then nothing to write but the row.
+async fn an_attempt_changes_no_index_of_deliveries(world: World) {
+    let indexes = match &world.url {
+        DatabaseUrl::Sqlite(_) => {
+            "SELECT COUNT(*) FROM sqlite_schema WHERE tbl_name = 'deliveries' AND type = 'index' AND \
+             (sql LIKE '%state%' OR sql LIKE '%attempts%' OR sql LIKE '%failures%' OR sql LIKE '%replay%')"
+        }
+        DatabaseUrl::Postgres(_) => {
+            "SELECT COUNT(*) FROM pg_indexes WHERE tablename = 'deliveries' AND \
+             (indexdef ~ 'state|attempts|failures|replay')"
+        }
+    };
+    assert_eq!(count(&world.url, indexes).await, 0);
+    if let DatabaseUrl::Postgres(_) = &world.url {
+        let has_room = "SELECT COUNT(*) FROM pg_class WHERE relname = 'deliveries' AND 'fillfactor=50' = ANY (reloptions)";
+        assert_eq!(count(&world.url, has_room).await, 1, "a page has no room for a changed row");
+    }
+}
+
 async fn the_next_time_is_known(world: World) {
     assert_eq!(world.store.next_delivery_due(NOW).await.expect("read"), None);
     world.deliveries(2).await;
@@ -207,6 +262,9 @@ on_both! {
     an_attempt_whose_lease_ran_out_is_recorded_as_interrupted
     a_group_is_recorded_although_one_of_it_is_fenced
     many_nodes_never_claim_one_delivery_twice
+    a_replay_and_a_claim_at_once_send_a_delivery_once
+    the_lease_of_what_is_no_delivery_any_more_goes
+    an_attempt_changes_no_index_of_deliveries
     the_next_time_is_known
     deliveries_and_events_are_their_keys_own
 }

@@ -158,14 +158,15 @@ async fn a_replay_does_not_send_the_end_beside_what_is_under_way(world: World) {
     assert_eq!(sent.iter().map(|lease| &lease.item.id).collect::<Vec<_>>(), [&end.id]);
 }
 
-/// Who replays locks deliveries, and leaves those that wait for their first attempt.
+/// Whoever has the place of an end locked for a moment.
 async fn an_end_that_somebody_has_locked_is_let_go_too(world: World) {
     let key = world.key().await;
     let lease = world.watched(&key, LONG).await;
     world.announce(&lease, EventKind::Progress).await;
     let live = world.claim_live(LIVE).await.remove(0);
     world.complete(&lease).await;
-    let other = world.locking("SELECT id FROM deliveries WHERE is_first = 1 FOR UPDATE").await;
+    let other =
+        world.locking("SELECT delivery_id FROM delivery_queue WHERE stage = 'first' FOR UPDATE").await;
     let unlock = async {
         // Long enough for the other to come upon the lock.
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -11,6 +11,7 @@ mod keys;
 mod live;
 mod looking;
 mod opening;
+mod places;
 mod replaying;
 mod submitting;
 mod uploading;
@@ -18,19 +19,25 @@ mod waking;
 mod world;
 
 /// Makes each case a test on SQLite and one on PostgreSQL. Tasks run on several threads: what is meant to happen
-/// at once does.
+/// at once does. However a case ends, each delivery is where it belongs.
 macro_rules! on_both {
     ($($case:ident)*) => {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $case() {
-                super::$case(crate::world::World::sqlite().await).await;
+                let world = crate::world::World::sqlite().await;
+                let places = crate::places::Places::of(&world);
+                super::$case(world).await;
+                places.check().await;
             })*
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $case() {
-                super::$case(crate::world::World::postgres().await).await;
+                let world = crate::world::World::postgres().await;
+                let places = crate::places::Places::of(&world);
+                super::$case(world).await;
+                places.check().await;
             })*
         }
     };

@@ -25,7 +25,7 @@ async fn many_connections_migrate_at_once(world: World) {
 }
 
 /// Back to an empty database, whatever it is.
-const DROP_EVERYTHING: &str = "DROP TABLE delivery_attempts; DROP TABLE delivery_leases; DROP TABLE deliveries; DROP TABLE events; \
+const DROP_EVERYTHING: &str = "DROP TABLE delivery_attempts; DROP TABLE delivery_queue; DROP TABLE delivery_leases; DROP TABLE deliveries; DROP TABLE events; \
     DROP TABLE endpoints; DROP TABLE private_keys; DROP TABLE secret_headers; DROP TABLE replays; DROP TABLE replay_turns; \
     DROP TABLE idempotency; DROP TABLE job_leases; DROP TABLE jobs; DROP TABLE queue_turns; \
     DROP TABLE event_counters; DROP TABLE signing_secrets; DROP TABLE upload_parts; DROP TABLE uploads; \

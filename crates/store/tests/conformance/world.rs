@@ -1,5 +1,6 @@
 //! A store of one's own, and short ways to fill it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ pub(crate) struct World {
     pub(crate) url: DatabaseUrl,
     pub(crate) master_key: MasterKey,
     pub(crate) node: NodeId,
-    _dir: Option<TempDir>,
+    pub(crate) dir: Option<Arc<TempDir>>,
 }
 
 impl World {
@@ -58,7 +59,7 @@ impl World {
         let master_key = MasterKey::generate().expect("random bytes");
         let store = Store::connect(&url, master_key.clone()).await.expect("a database");
         store.migrate().await.expect("tables");
-        Self { store, url, master_key, node: NodeId::from_random(bytes()), _dir: dir }
+        Self { store, url, master_key, node: NodeId::from_random(bytes()), dir: dir.map(Arc::new) }
     }
 
     /// Does to the rows what the store would not.
@@ -129,6 +130,21 @@ impl World {
         match finish.expect("finished") {
             Finish::Finished { sequence } => sequence,
             Finish::Fenced => panic!("{} was fenced", lease.item.id),
+        }
+    }
+}
+
+/// The one number that this asks for.
+pub(crate) async fn count(url: &DatabaseUrl, select: &'static str) -> i64 {
+    match url {
+        DatabaseUrl::Sqlite(file) => {
+            let url = format!("sqlite:{}", file.display());
+            let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("the file");
+            sqlx::query_scalar(select).fetch_one(&mut connection).await.expect(select)
+        }
+        DatabaseUrl::Postgres(url) => {
+            let mut connection = sqlx::PgConnection::connect(url.expose()).await.expect("the server");
+            sqlx::query_scalar(select).fetch_one(&mut connection).await.expect(select)
         }
     }
 }
