@@ -79,7 +79,8 @@ impl Raw {
         let of_queue = format!("delivery_id IN (SELECT d.id FROM deliveries d WHERE d.event_id = '{event}')");
         let stage = if waiting.attempts == 0 { "first" } else { "later" };
         self.run(&format!(
-            "UPDATE delivery_queue SET next_at = {}, stage = '{stage}', number = {attempts} + 1 WHERE {of_queue}",
+            "UPDATE delivery_queue SET next_at = {}, stage = '{stage}', number = {attempts} + 1, \
+                 failures = {attempts} WHERE {of_queue}",
             waiting.from.as_millis()
         ))
         .await?;
@@ -89,8 +90,7 @@ impl Raw {
         let changed = [("id", id("msg")), ("job_id", id("job")), ("sequence", "sequence + n.i".to_owned())];
         self.copy_rows("events", &of_event, copies, &changed).await?;
         let of_delivery = format!("event_id = '{event}'");
-        let changed =
-            [("id", id("dlv")), ("event_id", id("msg")), ("job_id", id("job")), ("failures", attempts)];
+        let changed = [("id", id("dlv")), ("event_id", id("msg")), ("job_id", id("job"))];
         self.copy_rows("deliveries", &of_delivery, copies, &changed).await?;
         let changed = [("delivery_id", id("dlv")), ("next_at", next_at)];
         self.copy_rows("delivery_queue", &of_queue, copies, &changed).await?;

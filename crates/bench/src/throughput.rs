@@ -16,8 +16,6 @@ use crate::{Outcome, bare};
 const PATIENCE: Duration = Duration::from_secs(180);
 /// How often it is asked whether the last attempts are recorded.
 const ASKED_EVERY: Duration = Duration::from_millis(5);
-/// So many more bare POSTs: about as long a measurement, over which a machine's moods even out as they do over the other.
-const BARE_FOR_EACH: usize = 5;
 
 pub(crate) async fn measure(engine: Engine, events: usize) -> Outcome<Value> {
     let folder = crate::scratch()?;
@@ -42,7 +40,7 @@ pub(crate) async fn measure(engine: Engine, events: usize) -> Outcome<Value> {
 
     let head = receiver.head().ok_or("no POST had a head")?;
     let body = Bytes::from_static(rows::BODY.as_bytes());
-    let bare = bare::posts_per_second(receiver.address(), &head, &body, events * BARE_FOR_EACH).await?;
+    let bare = bare::posts_per_second(receiver.address(), &head, &body, events).await?;
     rows.store.close().await;
     Ok(
         json!({"perSecond": per_second, "bare": bare, "ratio": per_second / bare, "posts": posts, "events": events}),

@@ -141,7 +141,7 @@ pub struct Delivery {
     pub url: WebhookUrl,
     /// How many attempts have ended.
     pub attempts: u32,
-    /// How many of them failed since it was made or last asked for again: what the retry schedule goes by.
+    /// How many of them failed since it was made or last asked for again: what the retry schedule goes by. None at its end.
     pub failures: u32,
     /// Whether its owner asked for it again.
     pub is_replay: bool,

@@ -18,10 +18,11 @@ use crate::error::StoreError;
 use crate::sql::{Row, Unreadable, sql};
 use crate::{Store, millis};
 
-/// The columns that [`event_from_row`] and [`delivery_from_row`] read, of `events e` joined with `deliveries d`.
+/// The columns that [`event_from_row`] and [`delivery_from_row`] read but for `failures` and `is_replay`, of `events e`
+/// joined with `deliveries d`.
 macro_rules! delivery_columns {
     () => {
-        "d.id, d.url, d.attempts, d.failures, d.is_replay, e.id AS event_id, e.key_id, e.sequence, \
+        "d.id, d.url, d.attempts, e.id AS event_id, e.key_id, e.sequence, \
          e.job_id, e.kind, e.body, e.created_at, \
          (SELECT CASE o.swept WHEN 0 THEN o.expires_at ELSE 0 END FROM jobs o WHERE o.id = d.job_id) AS file_until "
     };
@@ -56,7 +57,7 @@ impl Store {
         let claimed = take(&mut tx, node, id, &picked, lease, now).await?;
         if endpoint.is_probe && !picked.is_empty() {
             let update = sql("UPDATE endpoints SET probe_id = $2 WHERE id = $1").bind(id.as_str());
-            tx.execute(update.bind(picked.first().map(|one| one.id.as_str()))).await?;
+            tx.execute(update.bind(picked.first().map(|one| one.delivery.id.as_str()))).await?;
         }
         // Where a claim was filled there may be more, so that the endpoint is due as it was.
         let is_filled = limit > 0 && i64::try_from(picked.len()).is_ok_and(|picked| picked == limit);
@@ -146,22 +147,21 @@ pub(crate) fn held(lease: &Lease<Delivery>) -> Held<'_> {
 }
 
 /// Picks `limit`: a quarter of each kind, and the rest by how long they wait.
-fn shared_out(mut waiting: Vec<Waiting>, limit: i64) -> Vec<Waiting> {
+fn shared_out<T>(mut waiting: Vec<Waiting<T>>, limit: i64) -> Vec<Waiting<T>> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     // A single slot goes to who waits longest, which starves nobody either.
     let share = if limit > 1 { limit.div_ceil(4) } else { 0 };
     waiting.sort_by_key(|one| one.next_at);
     let mut sure = [0; 2];
-    for one in &mut waiting {
+    let rank = |one: Waiting<T>| {
         let count = &mut sure[usize::from(one.stage == Stage::First)];
-        if *count < share {
-            *count += 1;
-            one.next_at = i64::MIN;
-        }
-    }
-    waiting.sort_by_key(|one| one.next_at);
-    waiting.truncate(limit);
-    waiting
+        *count += 1;
+        (*count > share, one)
+    };
+    let mut ranked: Vec<_> = waiting.into_iter().map(rank).collect();
+    ranked.sort_by_key(|(is_extra, one)| (*is_extra, one.next_at));
+    ranked.truncate(limit);
+    ranked.into_iter().map(|(_, one)| one).collect()
 }
 
 pub(crate) fn delivery_from_row(row: &Row) -> Result<Delivery, StoreError> {
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn first_attempts_and_later_ones_each_get_a_quarter_and_the_rest_is_for_who_waits_longest() {
         let some = |count: i64, stage, from: i64| {
-            (0..count).map(move |n| Waiting { id: n.to_string(), stage, next_at: from + n, number: 1 })
+            (0..count).map(move |n| Waiting { delivery: n, stage, next_at: from + n })
         };
         for (firsts, later, limit, expected) in [
             (100, 100, 8, 6),

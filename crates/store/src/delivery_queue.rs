@@ -39,12 +39,21 @@ impl Stage {
     }
 }
 
-/// A delivery that waits and is due, whose place is locked.
-pub(crate) struct Waiting {
-    pub(crate) id: String,
+/// What waits and is due, whose place is locked.
+pub(crate) struct Waiting<T> {
+    pub(crate) delivery: T,
     pub(crate) stage: Stage,
     pub(crate) next_at: i64,
-    pub(crate) number: i64,
+}
+
+/// A delivery that waits.
+pub(crate) struct Queued {
+    pub(crate) id: String,
+    number: i64,
+    failures: i64,
+    is_replay: i64,
+    /// The whole of it, which is read once it is leased.
+    row: Row,
 }
 
 /// Locks what waits for an endpoint in a stage and is due by `now`, up to `limit`, the longest first.
@@ -54,19 +63,34 @@ pub(crate) async fn waiting(
     stage: Stage,
     limit: i64,
     now: Timestamp,
-) -> Result<Vec<Waiting>, StoreError> {
-    let select = sql("SELECT delivery_id, next_at, number FROM delivery_queue \
-         WHERE endpoint_id = $1 AND stage = $2 AND next_at <= $3 ORDER BY next_at LIMIT $4 {skip_locked}")
+) -> Result<Vec<Waiting<Queued>>, StoreError> {
+    // Of the places what was committed until they were locked is seen, of all else what was until they were looked for:
+    // so what a replay changes is in the place.
+    let select = sql(concat!(
+        "SELECT q.next_at, q.number, q.failures, q.is_replay, ",
+        delivery_columns!(),
+        "FROM (SELECT p.* FROM delivery_queue p \
+             WHERE p.endpoint_id = $1 AND p.stage = $2 AND p.next_at <= $3 ORDER BY p.next_at LIMIT $4 {skip_locked}) AS q \
+         JOIN deliveries d ON d.id = q.delivery_id JOIN events e ON e.id = d.event_id"
+    ))
     .bind(endpoint.as_str())
     .bind(stage.as_str())
     .bind(millis(now))
     .bind(limit);
-    let rows = tx.fetch(select).await?;
-    let read = |row: &Row| {
-        let (id, next_at, number) = (row.get("delivery_id")?, row.get("next_at")?, row.get("number")?);
-        Ok(Waiting { id, stage, next_at, number })
+    let read = |row: Row| {
+        Ok(Waiting {
+            stage,
+            next_at: row.get("next_at")?,
+            delivery: Queued {
+                id: row.get("id")?,
+                number: row.get("number")?,
+                failures: row.get("failures")?,
+                is_replay: row.get("is_replay")?,
+                row,
+            },
+        })
     };
-    rows.iter().map(read).collect()
+    tx.fetch(select).await?.into_iter().map(read).collect()
 }
 
 /// Leases deliveries of an endpoint, whose places are locked, in the order in which they are given.
@@ -74,37 +98,33 @@ pub(crate) async fn take(
     tx: &mut Tx,
     node: &NodeId,
     endpoint: &EndpointId,
-    picked: &[Waiting],
+    picked: &[Waiting<Queued>],
     lease: Duration,
     now: Timestamp,
 ) -> Result<Vec<Lease<Delivery>>, StoreError> {
     if picked.is_empty() {
         return Ok(Vec::new());
     }
-    let names = || picked.iter().map(|one| one.id.as_str());
+    let deliveries = || picked.iter().map(|one| &one.delivery);
+    let names = || deliveries().map(|one| one.id.as_str());
     let rows = Rows::ids(names())
         .text("endpoint", names().map(|_| endpoint.as_str()))
         .text("stage", picked.iter().map(|one| one.stage.as_str()))
         .int("next_at", picked.iter().map(|one| one.next_at))
-        .int("number", picked.iter().map(|one| one.number))
+        .int("number", deliveries().map(|one| one.number))
+        .int("failures", deliveries().map(|one| one.failures))
+        .int("is_replay", deliveries().map(|one| one.is_replay))
         .text("holder", names().map(|_| node.as_str()))
         .int("lease", names().map(|_| duration_millis(lease)))
         .int("now", names().map(|_| millis(now)));
     let insert = "INSERT INTO delivery_leases \
-         (delivery_id, endpoint_id, stage, next_at, number, holder, until, claimed_at) \
-         SELECT r.id, r.endpoint, r.stage, r.next_at, r.number, r.holder, {clock} + r.lease, r.now FROM {rows}";
+         (delivery_id, endpoint_id, stage, next_at, number, failures, is_replay, holder, until, claimed_at) \
+         SELECT r.id, r.endpoint, r.stage, r.next_at, r.number, r.failures, r.is_replay, r.holder, \
+             {clock} + r.lease, r.now FROM {rows}";
     tx.execute(sql_over(rows, insert)).await?;
     let delete = "DELETE FROM delivery_queue WHERE delivery_id IN (SELECT r.id FROM {rows})";
     tx.execute(sql_over(Rows::ids(names()), delete)).await?;
-    // Asked only now: what a replay has changed until the places were locked is seen.
-    let rows = Rows::ids(names()).int("place", (0..).take(picked.len()));
-    let select = concat!(
-        "SELECT ",
-        delivery_columns!(),
-        "FROM {rows} JOIN deliveries d ON d.id = r.id JOIN events e ON e.id = d.event_id ORDER BY r.place"
-    );
-    let leased = tx.fetch(sql_over(rows, select)).await?;
-    let leased = leased.iter().filter_map(|row| match delivery_from_row(row) {
+    let leased = deliveries().filter_map(|one| match delivery_from_row(&one.row) {
         Ok(item) => Some(Lease { attempt: item.attempts + 1, item, holder: node.clone() }),
         // It stays leased by nobody until its lease runs out, so that it blocks no other.
         Err(error) => {
@@ -139,17 +159,28 @@ pub(crate) async fn end(tx: &mut Tx, leases: &[Held<'_>]) -> Result<u64, StoreEr
     tx.execute(sql_over(rows_of(leases), delete_leases!(""))).await
 }
 
-/// Puts deliveries back in line for their next attempt, each from its time on, which are locked and whose leases are about
-/// to end. Of a lease that is not the newest nothing comes.
-pub(crate) async fn try_again(tx: &mut Tx, ended: &[(Held<'_>, Timestamp)]) -> Result<(), StoreError> {
-    if ended.is_empty() {
+/// What comes after an attempt that is not the last.
+pub(crate) struct Retry<'a> {
+    pub(crate) lease: Held<'a>,
+    pub(crate) at: Timestamp,
+    /// Whether the attempt counts as a failure.
+    pub(crate) is_failure: bool,
+}
+
+/// Puts deliveries back in line for their next attempt, which are locked and whose leases are about to end. Of a lease that
+/// is not the newest nothing comes.
+pub(crate) async fn try_again(tx: &mut Tx, retries: &[Retry<'_>]) -> Result<(), StoreError> {
+    if retries.is_empty() {
         return Ok(());
     }
-    let leases: Vec<_> = ended.iter().map(|(lease, _)| *lease).collect();
-    let rows = rows_of(&leases).int("next_at", ended.iter().map(|(_, at)| millis(*at)));
-    let insert = "INSERT INTO delivery_queue (delivery_id, endpoint_id, stage, next_at, number) \
-         SELECT l.delivery_id, l.endpoint_id, 'later', r.next_at, l.number + 1 FROM {rows} \
-         JOIN delivery_leases l ON l.delivery_id = r.id AND l.number = r.number AND l.holder = r.holder";
+    let leases: Vec<_> = retries.iter().map(|retry| retry.lease).collect();
+    let rows = rows_of(&leases)
+        .int("next_at", retries.iter().map(|retry| millis(retry.at)))
+        .int("failed", retries.iter().map(|retry| i64::from(retry.is_failure)));
+    let insert = "INSERT INTO delivery_queue \
+         (delivery_id, endpoint_id, stage, next_at, number, failures, is_replay) \
+         SELECT l.delivery_id, l.endpoint_id, 'later', r.next_at, l.number + 1, l.failures + r.failed, l.is_replay \
+         FROM {rows} JOIN delivery_leases l ON l.delivery_id = r.id AND l.number = r.number AND l.holder = r.holder";
     tx.execute(sql_over(rows, insert)).await.map(drop)
 }
 
@@ -160,7 +191,8 @@ pub(crate) async fn hand_back(
     leases: &[Held<'_>],
     not_before: Option<Timestamp>,
 ) -> Result<HashSet<(String, u32)>, StoreError> {
-    let delete = delete_leases!(" RETURNING delivery_id, endpoint_id, stage, next_at, number");
+    let delete =
+        delete_leases!(" RETURNING delivery_id, endpoint_id, stage, next_at, number, failures, is_replay");
     let ended = tx.fetch(sql_over(rows_of(leases), delete)).await?;
     let read = |row: &Row| {
         let next_at: i64 = row.get("next_at")?;
@@ -170,6 +202,8 @@ pub(crate) async fn hand_back(
             stage: row.get("stage")?,
             next_at: next_at.max(not_before.map_or(i64::MIN, millis)),
             number: row.get("number")?,
+            failures: row.get("failures")?,
+            is_replay: row.get("is_replay")?,
         })
     };
     let places = ended.iter().map(read).collect::<Result<Vec<_>, Unreadable>>()?;
@@ -184,6 +218,8 @@ pub(crate) struct Place {
     pub(crate) stage: String,
     pub(crate) next_at: i64,
     pub(crate) number: i64,
+    pub(crate) failures: i64,
+    pub(crate) is_replay: i64,
 }
 
 /// Gives deliveries, which have none and are locked or were leased, their place in the queue.
@@ -192,9 +228,12 @@ pub(crate) async fn enqueue(tx: &mut Tx, places: &[Place]) -> Result<(), StoreEr
         .text("endpoint", places.iter().map(|place| place.endpoint.as_str()))
         .text("stage", places.iter().map(|place| place.stage.as_str()))
         .int("next_at", places.iter().map(|place| place.next_at))
-        .int("number", places.iter().map(|place| place.number));
-    let insert = "INSERT INTO delivery_queue (delivery_id, endpoint_id, stage, next_at, number) \
-         SELECT r.id, r.endpoint, r.stage, r.next_at, r.number FROM {rows}";
+        .int("number", places.iter().map(|place| place.number))
+        .int("failures", places.iter().map(|place| place.failures))
+        .int("is_replay", places.iter().map(|place| place.is_replay));
+    let insert = "INSERT INTO delivery_queue \
+         (delivery_id, endpoint_id, stage, next_at, number, failures, is_replay) \
+         SELECT r.id, r.endpoint, r.stage, r.next_at, r.number, r.failures, r.is_replay FROM {rows}";
     tx.execute(sql_over(rows, insert)).await.map(drop)
 }
 
@@ -225,15 +264,14 @@ pub(crate) async fn is_under_way(tx: &mut Tx, delivery: &str) -> Result<bool, St
     Ok(tx.fetch_optional(select.bind(delivery)).await?.is_some())
 }
 
-/// Makes deliveries that wait, which are locked, wait as what is tried again, from `now` on; which they are. What is under
-/// way stays.
-pub(crate) async fn move_up(
+/// Makes deliveries that wait, which are locked, wait as replays, from `now` on; which they are. What is under way stays.
+pub(crate) async fn begin_anew(
     tx: &mut Tx,
     deliveries: impl Iterator<Item = &str> + Clone,
     now: Timestamp,
 ) -> Result<HashSet<String>, StoreError> {
     let rows = Rows::ids(deliveries.clone()).int("now", deliveries.map(|_| millis(now)));
-    let update = "UPDATE delivery_queue SET stage = 'later', next_at = r.now FROM {rows} \
+    let update = "UPDATE delivery_queue SET stage = 'later', next_at = r.now, failures = 0, is_replay = 1 FROM {rows} \
          WHERE delivery_queue.delivery_id = r.id RETURNING delivery_id";
     let rows = tx.fetch(sql_over(rows, update)).await?;
     Ok(rows.iter().map(|row| row.get("delivery_id")).collect::<Result<_, _>>()?)

@@ -179,8 +179,10 @@ pub(crate) async fn insert_delivery(
     .bind(millis(now))
     .bind(endpoint.as_str());
     tx.execute(insert).await?;
-    let insert = sql("INSERT INTO delivery_queue (delivery_id, endpoint_id, stage, next_at, number) \
-         VALUES ($1, $2, $3, $4, 1)")
+    let insert = sql(
+        "INSERT INTO delivery_queue (delivery_id, endpoint_id, stage, next_at, number, failures, is_replay) \
+         VALUES ($1, $2, $3, $4, 1, 0, 0)",
+    )
     .bind(id.as_str())
     .bind(endpoint.as_str())
     .bind(waits.stage.as_str())

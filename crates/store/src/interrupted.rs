@@ -4,7 +4,7 @@ use domain::{DeliveryAttempt, SendError, SendOutcome, Timestamp};
 
 use crate::Store;
 use crate::database::Tx;
-use crate::delivery_queue::{Held, Stage, end, try_again};
+use crate::delivery_queue::{Held, Retry, Stage, end, try_again};
 use crate::endpoints::end_probes;
 use crate::error::StoreError;
 use crate::live::let_go;
@@ -54,8 +54,9 @@ async fn settle(tx: &mut Tx, now: Timestamp) -> Result<i64, StoreError> {
     );
     let update = "UPDATE deliveries SET attempts = attempts + 1, state = r.state FROM {rows} WHERE deliveries.id = r.id";
     tx.execute(sql_over(rows, update)).await?;
-    let retried = interrupted.iter().filter(|one| one.live_of.is_none());
-    try_again(tx, &retried.map(|one| (one.lease(), one.next_at)).collect::<Vec<_>>()).await?;
+    let retries = interrupted.iter().filter(|one| one.live_of.is_none());
+    let retries = retries.map(|one| Retry { lease: one.lease(), at: one.next_at, is_failure: false });
+    try_again(tx, &retries.collect::<Vec<_>>()).await?;
     end(tx, &interrupted.iter().map(Interrupted::lease).collect::<Vec<_>>()).await?;
     let attempts: Vec<_> =
         interrupted.iter().map(|one| (one.delivery.as_str(), one.attempt.number, &one.attempt)).collect();

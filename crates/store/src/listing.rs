@@ -103,10 +103,12 @@ macro_rules! select_page {
 macro_rules! select_delivery {
     ($rest:literal) => {
         concat!(
-            "SELECT d.state, q.next_at, d.created_at AS delivery_created_at, ",
+            "SELECT d.state, q.next_at, COALESCE(q.failures, l.failures, 0) AS failures, d.is_replay, \
+             d.created_at AS delivery_created_at, ",
             delivery_columns!(),
             "FROM deliveries d JOIN events e ON e.id = d.event_id \
-             LEFT JOIN delivery_queue q ON q.delivery_id = d.id ",
+             LEFT JOIN delivery_queue q ON q.delivery_id = d.id \
+             LEFT JOIN delivery_leases l ON l.delivery_id = d.id ",
             $rest
         )
     };

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::database::Tx;
 use crate::deliveries::held;
-use crate::delivery_queue::{end, newest, try_again};
+use crate::delivery_queue::{Retry, end, newest, try_again};
 use crate::error::StoreError;
 use crate::health::judge;
 use crate::live::let_go;
@@ -98,16 +98,15 @@ async fn move_on(tx: &mut Tx, ended: &[&Ended]) -> Result<u64, StoreError> {
     };
     let rows = Rows::ids(ended.iter().map(|(lease, ..)| lease.item.id.as_str()))
         .int("number", ended.iter().map(|(lease, ..)| i64::from(lease.attempt)))
-        .text("state", ended.iter().map(|(_, _, next, _)| state(next).as_str()))
-        .int("failed", ended.iter().map(|(_, _, next, _)| i64::from(*next != Next::Delivered)));
-    let update = "UPDATE deliveries SET state = r.state, attempts = r.number, \
-         failures = deliveries.failures + r.failed FROM {rows} WHERE deliveries.id = r.id";
+        .text("state", ended.iter().map(|(_, _, next, _)| state(next).as_str()));
+    let update =
+        "UPDATE deliveries SET state = r.state, attempts = r.number FROM {rows} WHERE deliveries.id = r.id";
     tx.execute(sql_over(rows, update)).await?;
-    let retried = ended.iter().filter_map(|(lease, _, next, _)| match next {
-        Next::RetryAt(at) => Some((held(lease), *at)),
+    let retries = ended.iter().filter_map(|(lease, _, next, _)| match next {
+        Next::RetryAt(at) => Some(Retry { lease: held(lease), at: *at, is_failure: true }),
         Next::Delivered | Next::Exhausted => None,
     });
-    try_again(tx, &retried.collect::<Vec<_>>()).await?;
+    try_again(tx, &retries.collect::<Vec<_>>()).await?;
     end(tx, &ended.iter().map(|(lease, ..)| held(lease)).collect::<Vec<_>>()).await
 }
 

@@ -3,7 +3,7 @@
 use domain::{DeliveryId, DeliveryState, KeyId, ReplayId, Timestamp};
 
 use crate::database::Tx;
-use crate::delivery_queue::{Place, Stage, enqueue, is_under_way, move_up};
+use crate::delivery_queue::{Place, Stage, begin_anew, enqueue, is_under_way};
 use crate::endpoints::{in_order, lock, reckon};
 use crate::error::StoreError;
 use crate::rows::Rows;
@@ -271,6 +271,8 @@ async fn send_again(tx: &mut Tx, deliveries: &[Row], now: Timestamp) -> Result<u
             stage: Stage::Later.as_str().to_owned(),
             next_at: millis(now),
             number: attempts + 1,
+            failures: 0,
+            is_replay: 1,
         };
         match row.get::<String>("state")? == DeliveryState::Pending.as_str() {
             false => ended.push(place),
@@ -278,11 +280,11 @@ async fn send_again(tx: &mut Tx, deliveries: &[Row], now: Timestamp) -> Result<u
             true => {}
         }
     }
-    let waiting = move_up(tx, tried.iter().map(|one| one.id.as_str()), now).await?;
+    let waiting = begin_anew(tx, tried.iter().map(|one| one.id.as_str()), now).await?;
     tried.retain(|one| waiting.contains(&one.id));
     enqueue(tx, &ended).await?;
     ended.append(&mut tried);
-    let update = "UPDATE deliveries SET state = 'pending', is_replay = 1, failures = 0 \
+    let update = "UPDATE deliveries SET state = 'pending', is_replay = 1 \
          WHERE id IN (SELECT r.id FROM {rows})";
     tx.execute(sql_over(Rows::ids(ended.iter().map(|one| one.id.as_str())), update)).await?;
     let endpoints = in_order(ended.iter().map(|one| one.endpoint.as_str()));

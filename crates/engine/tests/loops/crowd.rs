@@ -46,8 +46,8 @@ impl House {
              {numbers} SELECT 'dlv_' || (1000000000000000 + i), key_id, event_id, job_id, \
                  'a' || i || '.example:443', 'https://a' || i || '.example/', 'pending', 0, created_at, \
                  'ep_' || (1000000000000000 + i) FROM deliveries, n; \
-             INSERT INTO delivery_queue (delivery_id, endpoint_id, stage, next_at, number) \
-             SELECT id, endpoint_id, 'first', {due}, 1 FROM deliveries WHERE state = 'pending'"
+             INSERT INTO delivery_queue (delivery_id, endpoint_id, stage, next_at, number, failures, is_replay) \
+             SELECT id, endpoint_id, 'first', {due}, 1, 0, 0 FROM deliveries WHERE state = 'pending'"
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(copying)).execute(&mut rows).await.expect("copies");
         rows.close().await.expect("closed");
