@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use super::marks::transport_packets;
 
+/// What a packet begins with (ISO 13818-1, 2.4.3.3).
+const SYNC_BYTE: u8 = 0x47;
 /// Ticks of the clock in a second (ISO 13818-1, 2.4.3.7).
 const TICKS_A_SEC: f64 = 90_000.0;
 /// It counts to this, and begins anew.
@@ -100,15 +102,18 @@ impl PictureClock {
         self.torn.clear();
     }
 
-    /// Looks at a packet. Returns whether it is one.
+    /// Looks at a packet. Returns whether it is one: if not, its bytes are no time.
     fn look(&mut self, packet: &[u8]) -> bool {
+        if packet.first() != Some(&SYNC_BYTE) {
+            return false;
+        }
         if let Some(time) = time(packet, self.pid) {
             let since = (time - self.latest).rem_euclid(WRAPS_AT);
             let since = if since < WRAPS_AT / 2 { since } else { since - WRAPS_AT };
             self.latest = self.latest.saturating_add(since);
             self.run.pass(self.latest as f64 / TICKS_A_SEC);
         }
-        packet.first() == Some(&0x47)
+        true
     }
 }
 
@@ -200,6 +205,14 @@ mod tests {
         }
         assert_eq!(run_of(&[0x47; 5000], 1000, 0.0), None);
         assert_eq!(run_of(&[0; 5000], 1000, 0.0), None);
+    }
+
+    #[test]
+    fn what_only_stands_where_a_packet_would_has_no_time() {
+        let mut no_packet = packet(PID, Some((900.0 * TICKS_A_SEC) as i64));
+        no_packet[0] = 0;
+        let torn = [stream(seconds(0, 30)), no_packet, stream(seconds(31, 60))].concat();
+        assert_eq!(run_of(&torn, 64 << 10, 0.0), Some(0.0..60.0));
     }
 
     #[test]
