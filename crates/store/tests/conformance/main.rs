@@ -1,6 +1,7 @@
 //! What the store promises, each case on both databases: an SQLite file in a temporary folder and a fresh
 //! database of a real PostgreSQL.
 
+mod circuits;
 mod claiming;
 mod delivering;
 mod endpoints;
