@@ -10,6 +10,7 @@
 //! | `{for_update}` | nothing (one writer at a time) | `FOR UPDATE` |
 //! | `{bytes}` | `BLOB` | `BYTEA` |
 //! | `{without_rowid}` | `WITHOUT ROWID`: the rows are in their key's index | nothing |
+//! | `LIMIT $n` | `LIMIT 0 + $n`: a bare value is part of its plan, so that it would be compiled each time | the same |
 //! | `{only_postgres}` | the rest of the line is a comment | nothing |
 //! | `{rows}` | a table `r` of [`Rows`] | the same |
 //!
@@ -85,13 +86,20 @@ impl Statement<'_> {
     }
 
     fn text_for(&self, dialect: &Dialect) -> String {
-        if !self.text.contains('{') {
-            return self.text.to_string();
-        }
-        let text = self.text.replace("{clock}", dialect.clock).replace("{bytes}", dialect.bytes);
-        let text = text.replace("{without_rowid}", dialect.without_rowid);
-        let text = text.replace("{only_postgres}", dialect.only_postgres);
-        text.replace("{skip_locked}", dialect.skip_locked).replace("{for_update}", dialect.for_update)
+        let markers = [
+            ("{clock}", dialect.clock),
+            ("{skip_locked}", dialect.skip_locked),
+            ("{for_update}", dialect.for_update),
+            ("{bytes}", dialect.bytes),
+            ("{without_rowid}", dialect.without_rowid),
+            ("{only_postgres}", dialect.only_postgres),
+            ("LIMIT $", dialect.limit),
+        ];
+        let replace = |text: String, (marker, with): (&str, &str)| match text.contains(marker) {
+            true => text.replace(marker, with),
+            false => text,
+        };
+        markers.into_iter().fold(self.text.to_string(), replace)
     }
 
     /// As SQLite runs it: more than once where it is over many rows, not at all where it is over none.
@@ -121,6 +129,7 @@ struct Dialect {
     for_update: &'static str,
     bytes: &'static str,
     without_rowid: &'static str,
+    limit: &'static str,
     only_postgres: &'static str,
 }
 
@@ -132,6 +141,7 @@ const SQLITE: Dialect = Dialect {
     for_update: "",
     bytes: "BLOB",
     without_rowid: "WITHOUT ROWID",
+    limit: "LIMIT 0 + $",
     only_postgres: "--",
 };
 
@@ -142,6 +152,7 @@ const POSTGRES: Dialect = Dialect {
     for_update: "FOR UPDATE",
     bytes: "BYTEA",
     without_rowid: "",
+    limit: "LIMIT $",
     only_postgres: "",
 };
 

@@ -93,9 +93,14 @@ impl Lanes {
         kind: usize,
         rooms: &RoomsByKey<'_>,
     ) -> Option<Wanted> {
+        let is_of_kind = |standing| kind == usize::from(standing > Standing::Known);
+        // First, since a key can have very many lines that wait for room.
+        let has_room = |standing| self.one_of(rooms.of(key, standing)) > 0;
+        if !Standing::ALL.into_iter().any(|standing| is_of_kind(standing) && has_room(standing)) {
+            return None;
+        }
         let lane = self.lanes.get(receiver)?;
         let line = lane.lines.get(key)?;
-        let is_of_kind = |standing| kind == usize::from(standing > Standing::Known);
         let share = LazyCell::new(|| lane.share_of(line));
         let due = line.due.iter().map(|endpoint| {
             let standing = self.heard.standing(endpoint, lane.answered);
