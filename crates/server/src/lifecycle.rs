@@ -19,7 +19,7 @@ use crate::boot::{self, Node, Rows};
 use crate::cli::Stop;
 use crate::clock::SystemClock;
 use crate::config::Settings;
-use crate::http::serve::ServeConfig;
+use crate::http::serve::{ServeConfig, UnreadConfig};
 use crate::http::{self};
 use crate::keys::{self, ShownKey};
 
@@ -120,6 +120,13 @@ fn start_http(
         max_connections: settings.max_connections,
         header_read_timeout: settings.header_read_timeout,
         write_stall_timeout: settings.write_stall_timeout,
+        unread: UnreadConfig {
+            rest_bytes: settings.rest_bytes,
+            rest_timeout: settings.rest_timeout,
+            linger_bytes: settings.linger_bytes,
+            linger_pause: settings.linger_pause,
+            linger_timeout: settings.linger_timeout,
+        },
         drain_timeout: settings.drain_timeout,
     };
     let upkeep = metrics.clone();

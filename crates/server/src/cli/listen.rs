@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use super::{Stop, block_on, print};
 use crate::clock::SystemClock;
 use crate::config::parse_duration;
-use crate::http::serve::{ServeConfig, serve};
+use crate::http::serve::{ServeConfig, UnreadConfig, serve};
 use crate::lifecycle;
 
 /// No event of ours is larger.
@@ -103,6 +103,13 @@ pub(super) fn run(args: ListenArgs) -> Result<(), Stop> {
             max_connections: 256,
             header_read_timeout: Duration::from_secs(60),
             write_stall_timeout: Duration::from_secs(10),
+            unread: UnreadConfig {
+                rest_bytes: MAX_EVENT_BYTES as u64,
+                rest_timeout: Duration::from_secs(1),
+                linger_bytes: MAX_EVENT_BYTES as u64,
+                linger_pause: Duration::from_secs(1),
+                linger_timeout: Duration::from_secs(10),
+            },
             drain_timeout: Duration::from_secs(1),
         };
         let stop = CancellationToken::new();

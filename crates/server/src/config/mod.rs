@@ -90,6 +90,16 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "values::duration")]
     pub(crate) write_stall_timeout: Duration,
     #[serde(deserialize_with = "values::bytes")]
+    pub(crate) rest_bytes: u64,
+    #[serde(deserialize_with = "values::duration")]
+    pub(crate) rest_timeout: Duration,
+    #[serde(deserialize_with = "values::bytes")]
+    pub(crate) linger_bytes: u64,
+    #[serde(deserialize_with = "values::duration")]
+    pub(crate) linger_pause: Duration,
+    #[serde(deserialize_with = "values::duration")]
+    pub(crate) linger_timeout: Duration,
+    #[serde(deserialize_with = "values::bytes")]
     pub(crate) max_body_bytes: u64,
     pub(crate) rate_limit_per_second: u32,
     pub(crate) rate_limit_burst: u32,

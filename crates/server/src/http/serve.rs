@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::timed_writes::TimedWrites;
 use super::unread::Unread;
+pub(crate) use super::unread::UnreadConfig;
 
 /// How long to wait when the system has no descriptor left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -30,6 +31,8 @@ pub(crate) struct ServeConfig {
     pub(crate) header_read_timeout: Duration,
     /// How long a client may take none of what is sent to it.
     pub(crate) write_stall_timeout: Duration,
+    /// How much is still read of a request whose answer is known.
+    pub(crate) unread: UnreadConfig,
     /// How long answers under way may go on after the stop.
     pub(crate) drain_timeout: Duration,
 }
@@ -43,6 +46,7 @@ pub(crate) async fn serve(
 ) {
     let slots = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
     let connections = TaskTracker::new();
+    let unread = Arc::new(config.unread);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(config.header_read_timeout);
     loop {
@@ -55,7 +59,8 @@ pub(crate) async fn serve(
             () = stop.cancelled() => break,
         };
         let stream = TimedWrites::new(stream, config.write_stall_timeout);
-        let connection = converse(http.clone(), stream, router.clone(), stop.clone());
+        let connection =
+            converse(http.clone(), stream, router.clone(), Unread::new(Arc::clone(&unread)), stop.clone());
         connections.spawn(async move {
             connection.await;
             drop(permit);
@@ -73,9 +78,9 @@ async fn converse(
     http: http1::Builder,
     stream: TimedWrites<TcpStream>,
     router: Router,
+    unread: Unread,
     stop: CancellationToken,
 ) {
-    let unread = Unread::default();
     let answering = unread.clone();
     let service = service_fn(move |request| Box::pin(answering.clone().answer(router.clone(), request)));
     let mut connection = http.serve_connection(TokioIo::new(stream), service);

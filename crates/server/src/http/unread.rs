@@ -23,20 +23,33 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// The largest rest of a body that is read so that the connection can go on, in bytes.
-const MAX_SMALL_BYTES: u64 = 64 << 10;
-/// How long such a rest is waited for.
-const SMALL_TIMEOUT: Duration = Duration::from_secs(1);
-/// How many bytes are dropped after an answer, how long a client may send none of them, and how long it all may take.
-const MAX_DROPPED_BYTES: usize = 16 << 20;
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(5);
-const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much is still read of a request whose answer is known.
+#[derive(Debug, Clone)]
+pub(crate) struct UnreadConfig {
+    /// The largest rest of a body that is read so that the connection can go on.
+    pub(crate) rest_bytes: u64,
+    /// How long such a rest is waited for.
+    pub(crate) rest_timeout: Duration,
+    /// How many bytes are dropped after an answer that ends the connection.
+    pub(crate) linger_bytes: u64,
+    /// How long a client may send none of them.
+    pub(crate) linger_pause: Duration,
+    /// How long all of that may take.
+    pub(crate) linger_timeout: Duration,
+}
 
 /// Whether something was left unread on a connection.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Unread(Arc<AtomicBool>);
+#[derive(Debug, Clone)]
+pub(super) struct Unread {
+    config: Arc<UnreadConfig>,
+    is_left: Arc<AtomicBool>,
+}
 
 impl Unread {
+    pub(super) fn new(config: Arc<UnreadConfig>) -> Self {
+        Self { config, is_left: Arc::default() }
+    }
+
     /// Answers a request. If there is too much unread of it to go on, the answer says that the connection ends.
     pub(super) async fn answer(
         self,
@@ -49,8 +62,8 @@ impl Unread {
         let lent = Lent::new(body);
         let request = Request::from_parts(head, lent.clone());
         let mut response = TowerToHyperService::new(router).call(request).await?;
-        if !is_read(lent.take_back(), may_not_come).await {
-            self.0.store(true, Ordering::Relaxed);
+        if !self.is_read(lent.take_back(), may_not_come).await {
+            self.is_left.store(true, Ordering::Relaxed);
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
@@ -58,45 +71,45 @@ impl Unread {
 
     /// Closes a connection whose last answer is written, such that the client can read it.
     pub(super) async fn close(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
-        if stream.shutdown().await.is_err() || !self.0.load(Ordering::Relaxed) {
+        if stream.shutdown().await.is_err() || !self.is_left.load(Ordering::Relaxed) {
             return;
         }
         let dropping = async {
             let mut buffer = vec![0; 16 << 10];
             let mut dropped = 0;
-            while dropped < MAX_DROPPED_BYTES {
-                match tokio::time::timeout(SILENCE_TIMEOUT, stream.read(&mut buffer)).await {
-                    Ok(Ok(count)) if count > 0 => dropped += count,
+            while dropped < self.config.linger_bytes {
+                match tokio::time::timeout(self.config.linger_pause, stream.read(&mut buffer)).await {
+                    Ok(Ok(count)) if count > 0 => dropped += count as u64,
                     _ => return,
                 }
             }
         };
-        let _ = tokio::time::timeout(LINGER_TIMEOUT, dropping).await;
+        let _ = tokio::time::timeout(self.config.linger_timeout, dropping).await;
     }
-}
 
-/// Whether a body was read to its end, or what was left of it was small.
-async fn is_read(body: Option<Incoming>, may_not_come: bool) -> bool {
-    let Some(mut body) = body else { return true };
-    if body.is_end_stream() {
-        return true;
-    }
-    if may_not_come || body.size_hint().lower() > MAX_SMALL_BYTES {
-        return false;
-    }
-    let mut left = MAX_SMALL_BYTES;
-    let rest = async {
-        while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else { return false };
-            let count = frame.data_ref().map_or(0, Bytes::len) as u64;
-            match left.checked_sub(count) {
-                Some(fewer) => left = fewer,
-                None => return false,
-            }
+    /// Whether a body was read to its end, or what was left of it was small.
+    async fn is_read(&self, body: Option<Incoming>, may_not_come: bool) -> bool {
+        let Some(mut body) = body else { return true };
+        if body.is_end_stream() {
+            return true;
         }
-        true
-    };
-    tokio::time::timeout(SMALL_TIMEOUT, rest).await.unwrap_or(false)
+        let mut left = self.config.rest_bytes;
+        if may_not_come || body.size_hint().lower() > left {
+            return false;
+        }
+        let rest = async {
+            while let Some(frame) = body.frame().await {
+                let Ok(frame) = frame else { return false };
+                let count = frame.data_ref().map_or(0, Bytes::len) as u64;
+                match left.checked_sub(count) {
+                    Some(fewer) => left = fewer,
+                    None => return false,
+                }
+            }
+            true
+        };
+        tokio::time::timeout(self.config.rest_timeout, rest).await.unwrap_or(false)
+    }
 }
 
 /// A body that a handler reads, and that can be taken back from it, or from whatever it gave the body to.

@@ -4,7 +4,7 @@ use reqwest::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::app::{API_KEY, TestApp, http_client};
+use super::app::{API_KEY, Options, TestApp, http_client};
 
 const JOBS: &str = "/audio-extract/v1/extract";
 const UPLOAD: &str = "/audio-extract/v1/upload";
@@ -63,6 +63,25 @@ async fn a_small_body_that_nobody_reads_ends_no_connection() {
     let heard = hear_out(stream).await;
     let statuses: Vec<_> = heard.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
     assert_eq!(statuses, ["401", "401", "401", "200"], "{heard}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_small_a_rest_is_read_is_a_setting() {
+    let app = TestApp::start_with(Options::default().with("REST_BYTES", "1000B")).await;
+    for (length, goes_on) in [(1000, true), (1001, false)] {
+        let mut stream = TcpStream::connect(app.address()).await.expect("connected");
+        stream.write_all(&head(JOBS, "wrong", length, "")).await.expect("the head is sent");
+        stream.write_all(&vec![b'x'; length]).await.expect("the body is sent");
+        if goes_on {
+            stream
+                .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                .await
+                .expect("sent");
+        }
+        let answers = hear_out(stream).await.matches("HTTP/1.1 ").count();
+        assert_eq!(answers, if goes_on { 2 } else { 1 }, "{length} bytes");
+    }
     app.stop().await;
 }
 

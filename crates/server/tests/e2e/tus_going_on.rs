@@ -69,6 +69,24 @@ async fn one_node_goes_on_where_another_left_off() {
     other.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_piece_more_than_one_file_may_have_is_refused_and_what_has_come_is_kept() {
+    let database = testkit::postgres().create_database();
+    let options = Options::default().with("DATABASE_URL", &database).with("ROLE", "api");
+    let app = TestApp::start_with(options).await;
+    let path = app.begin(200_000).await;
+    assert_eq!(send(app.append(&path, 0, b"0123456789")).await.status(), 204);
+    let url = url::Url::parse(&database).expect("a URL");
+    // As if it had come in so many.
+    testkit::postgres().run_sql(url.path().trim_start_matches('/'), "UPDATE uploads SET parts = 10000");
+    let refused = send(app.append(&path, 10, b"0")).await;
+    assert_eq!(refused.status(), 400);
+    let body = refused.text().await.expect("a body");
+    assert!(body.contains("INVALID_REQUEST") && body.contains("at most 10000 pieces"), "{body}");
+    assert_eq!(app.offset(&path).await, 10);
+    app.stop().await;
+}
+
 /// `examples/uploads/node` on its way.
 fn client(app: &TestApp, file: &Path) -> Command {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/uploads/node");
