@@ -96,7 +96,9 @@ impl Store {
             return Ok(Replayed::Live);
         }
         let is_again = send_again(&mut tx, std::slice::from_ref(&row), now).await? == 1;
-        if !is_again && is_under_way(&mut tx, id.as_str()).await? {
+        // What was tried before was under way then, even if it is given back just now.
+        let was_tried = row.get::<i64>("attempts")? > 0;
+        if !is_again && (was_tried || is_under_way(&mut tx, id.as_str()).await?) {
             return Ok(Replayed::UnderWay);
         }
         tx.commit().await?;
