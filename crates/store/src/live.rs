@@ -128,7 +128,8 @@ async fn was_started(tx: &mut Tx, job: &JobId) -> Result<bool, StoreError> {
 }
 
 /// Removes a job's live event, if it is of this kind and nobody has begun to send it. The job's live delivery stays
-/// locked: of a job that runs, none else is pending. Its place goes first, and if that cannot, because somebody has just claimed it, nothing does.
+/// locked: of a job that runs, none else is pending. Its place goes first, and if that cannot, because somebody has
+/// just claimed it, nothing does.
 async fn remove_waiting(tx: &mut Tx, job: &JobId, kind: Option<EventKind>) -> Result<(), StoreError> {
     let select = sql("SELECT id, event_id FROM deliveries WHERE job_id = $1 AND state = 'pending' \
          AND ($2 IS NULL OR event_id IN (SELECT e.id FROM events e WHERE e.job_id = $1 AND e.kind = $2)) \
